@@ -1,0 +1,45 @@
+"""Events that answer requests."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from medbus.schemas.events.base import Event, Instant, Scope
+
+
+class RejectionReason(StrEnum):
+    """Why a request was refused."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNKNOWN_SUBSCRIBER = "UNKNOWN_SUBSCRIBER"
+    CONTRACT_CANCELLED = "CONTRACT_CANCELLED"
+    WRONG_ROLE = "WRONG_ROLE"
+    WRONG_NETWORK = "WRONG_NETWORK"
+    WRONG_CREDENTIAL = "WRONG_CREDENTIAL"
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"
+    NO_CAPACITY_LEFT = "NO_CAPACITY_LEFT"
+    UNKNOWN_DESTINATION = "UNKNOWN_DESTINATION"
+    UNDECIDABLE = "UNDECIDABLE"
+
+
+class RequestAuthorized(Event):
+    """A request was found legitimate: this is the grant."""
+
+    request_id: UUID
+    subscriber: str
+    apparatus_id: str | None = None
+    scope: Scope
+    max_bytes: int | None = None
+    max_images: int | None = None
+    expires_at: Instant
+
+
+class RequestRejected(Event):
+    """A request was refused."""
+
+    request_id: UUID
+    subscriber: str | None = None
+    reason: RejectionReason
+    detail: str
+
+
+Decision = RequestAuthorized | RequestRejected

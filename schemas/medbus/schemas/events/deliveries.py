@@ -1,0 +1,42 @@
+"""Events of images that left the service."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from medbus.schemas.events.base import Event
+
+
+class Channel(StrEnum):
+    """How an image left the service."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    C_GET = "C_GET"
+    C_MOVE = "C_MOVE"
+    HTTP = "HTTP"
+
+
+class ImageDelivered(Event):
+    """An image reached its recipient."""
+
+    grant_id: UUID
+    subscriber: str
+    channel: Channel
+    destination: str
+    study_instance_uid: str
+    sop_instance_uid: str
+    digest: str
+    size: int
+    transfer_syntax_uid: str
+
+
+class DeliveryFailed(Event):
+    """An image did not reach its recipient."""
+
+    grant_id: UUID
+    subscriber: str
+    channel: Channel
+    destination: str
+    study_instance_uid: str
+    sop_instance_uid: str
+    status: int | None = None
+    reason: str

@@ -1,0 +1,100 @@
+"""Events that ask for something; each is answered by one decision. The request's id is its event id."""
+
+from uuid import UUID
+
+from medbus.schemas.events.base import Blob, Event, Value
+
+
+class Evidence(Value):
+    """What a requester showed of itself at the edge: never a secret, only digests of them."""
+
+    calling_ae_title: str | None = None
+    called_ae_title: str | None = None
+    address: str
+    certificate: str | None = None
+    token: str | None = None
+
+
+class Request(Event):
+    """What all requests have."""
+
+    evidence: Evidence
+
+    @property
+    def request_id(self) -> UUID:
+        return self.meta.event_id
+
+
+class VerificationRequested(Request):
+    """A peer wants to know whether the service is there (C-ECHO)."""
+
+
+class RegistrationRequested(Request):
+    """A peer wants to register images in this conversation."""
+
+    sop_class_uids: tuple[str, ...] = ()
+
+
+class QueryRequested(Request):
+    """A peer wants to search the catalog, and may then ask for deliveries, in this conversation."""
+
+    sop_class_uids: tuple[str, ...] = ()
+
+
+class DeliveryRequested(Request):
+    """A peer wants images of a study; patients, registrants and modalities are what the catalog names."""
+
+    destination: str | None = None
+    study_instance_uid: str
+    sop_instance_uids: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    registrants: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+
+
+class ProcessingRequested(Request):
+    """A peer wants images processed."""
+
+    processing_type: str
+    parameters: dict[str, str]
+    sop_instance_uids: tuple[str, ...] = ()
+    enclosed: tuple[Blob, ...] = ()
+    destinations: tuple[str, ...] = ()
+    server: str | None = None
+
+
+class PrintFrame(Value):
+    """One image on a sheet of film: place, size in printer pixels, image and frame."""
+
+    position: int
+    columns: int
+    rows: int
+    sop_instance_uid: str
+    frame_number: int
+
+
+class PrintRequested(Request):
+    """A peer sends format information to a hard-copy device."""
+
+    device: str
+    film_size: str
+    copies: int
+    frames: tuple[PrintFrame, ...]
+
+
+class SoftwareReleaseRequested(Request):
+    """A vendor wants to release a version."""
+
+    software_id: str
+    version: str
+    channel: str
+    digest: str
+    size: int
+
+
+class SoftwareRequested(Request):
+    """An apparatus wants software."""
+
+    software_id: str
+    apparatus_id: str
+    installed_version: str | None = None

@@ -1,0 +1,163 @@
+"""The topics of the service: name, owner, key and events of each, in one place only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from medbus.schemas.events import (
+    ContractCancelled,
+    ContractChanged,
+    CredentialIssued,
+    CredentialRevoked,
+    DeadLettered,
+    DeliveryFailed,
+    DeliveryRequested,
+    Event,
+    ImageConflicted,
+    ImageDelivered,
+    ImageErased,
+    ImageRegistered,
+    PrintRequested,
+    ProcessingRequested,
+    QueryRequested,
+    RegistrationRequested,
+    RequestAuthorized,
+    RequestRejected,
+    SoftwareReleaseRequested,
+    SoftwareRequested,
+    SubscriberActivated,
+    SubscriberContracted,
+    VerificationRequested,
+)
+
+MAX_EVENT_BYTES = 256 * 1024
+"""An encoded event is at most this long: pixels and long headers are blobs."""
+
+MAX_DEAD_LETTER_BYTES = 900 * 1024
+"""A dead letter carries a whole record of another topic; the broker takes up to 1 MiB."""
+
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "message.timestamp.type": "LogAppendTime",
+    }
+)
+"""Every event topic keeps everything for ever and dates records by arrival, never by study date."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A topic.
+
+    Attributes:
+        name: its name without the installation's prefix.
+        owner: the component that writes it.
+        key_name: what its records are keyed by, in words.
+        key: the key of an event, so that what must stay in order shares a partition.
+        events: the classes of its events.
+        partitions: how many partitions it is created with.
+        max_bytes: the longest encoded event that it takes.
+    """
+
+    name: str
+    owner: str
+    key_name: str
+    key: Callable[[Any], str]
+    events: tuple[type[Event], ...]
+    partitions: int = 8
+    max_bytes: int = MAX_EVENT_BYTES
+    settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
+
+    @property
+    def namespace(self) -> str:
+        """The Avro namespace of its events."""
+        return f"medbus.{self.name.replace('-', '_')}"
+
+    def full_name(self, prefix: str) -> str:
+        """Its name on the cluster."""
+        return f"{prefix}.{self.name}"
+
+
+# One partition: that no two contracts share an AE title depends on their order.
+SUBSCRIBERS = Topic(
+    name="subscribers",
+    owner="compose",
+    key_name="subscriber",
+    key=lambda event: event.subscriber,
+    events=(
+        SubscriberContracted,
+        SubscriberActivated,
+        ContractChanged,
+        ContractCancelled,
+        CredentialIssued,
+        CredentialRevoked,
+    ),
+    partitions=1,
+)
+REQUESTS = Topic(
+    name="requests",
+    owner="gateways",
+    key_name="request",
+    key=lambda event: str(event.meta.event_id),
+    events=(
+        VerificationRequested,
+        RegistrationRequested,
+        QueryRequested,
+        DeliveryRequested,
+        ProcessingRequested,
+        PrintRequested,
+        SoftwareReleaseRequested,
+        SoftwareRequested,
+    ),
+)
+DECISIONS = Topic(
+    name="decisions",
+    owner="auth",
+    key_name="request",
+    key=lambda event: str(event.request_id),
+    events=(RequestAuthorized, RequestRejected),
+)
+IMAGES = Topic(
+    name="images",
+    owner="gateways",
+    key_name="study UID",
+    key=lambda event: (
+        event.study.study_instance_uid if isinstance(event, ImageRegistered) else event.study_instance_uid
+    ),
+    events=(ImageRegistered, ImageConflicted, ImageErased),
+)
+DELIVERIES = Topic(
+    name="deliveries",
+    owner="gateways",
+    key_name="subscriber",
+    key=lambda event: event.subscriber,
+    events=(ImageDelivered, DeliveryFailed),
+)
+DEAD_LETTERS = Topic(
+    name="dead-letters",
+    owner="every processor",
+    key_name="source",
+    key=lambda event: f"{event.topic}/{event.partition}",
+    events=(DeadLettered,),
+    partitions=1,
+    max_bytes=MAX_DEAD_LETTER_BYTES,
+)
+
+TOPICS: tuple[Topic, ...] = (SUBSCRIBERS, REQUESTS, DECISIONS, IMAGES, DELIVERIES, DEAD_LETTERS)
+
+TOPIC_OF: Mapping[type[Event], Topic] = MappingProxyType(
+    {event: topic for topic in TOPICS for event in topic.events}
+)
+"""The topic of each event class."""
+
+
+def topic_named(name: str) -> Topic:
+    """The topic of this name, with or without a prefix.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {topic.name: topic for topic in TOPICS}[name.rpartition(".")[2]]
