@@ -36,7 +36,7 @@ def schema(name: str) -> Mapping[str, Any]:
     path = FOLDER / f"{name}.avsc"
     if not path.is_file():
         raise SchemaError(f"There is no Avro schema {name}.", f"Schemas are in {FOLDER}.")
-    return cast(dict[str, Any], load_schema(path, _write_hint=False))
+    return cast(dict[str, Any], load_schema(str(path), _write_hint=False))
 
 
 def text(name: str) -> str:

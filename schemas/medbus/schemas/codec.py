@@ -15,7 +15,7 @@ import msgspec
 from fastavro import schemaless_reader, schemaless_writer
 
 from medbus.schemas import avro
-from medbus.schemas.errors import InvalidEvent, SchemaError, UndecodableRecord
+from medbus.schemas.errors import InvalidEvent, SchemaError, UndecodableRecord, UnknownSchema
 from medbus.schemas.events import Event
 from medbus.schemas.registry import Registry
 from medbus.schemas.topics import TOPIC_OF
@@ -133,7 +133,7 @@ class Codec:
         try:
             text = self.registry.text(schema_id)
         except SchemaError as error:
-            raise UndecodableRecord(error.message, error.advice) from error
+            raise UnknownSchema(error.message, error.advice) from error
         written = avro.parse(text)
         name = written["name"]
         event = avro.EVENT_NAMED.get(name)

@@ -30,6 +30,10 @@ class UndecodableRecord(SchemaError):
     """Bytes from a topic that are no event of ours, or that another schema wrote."""
 
 
+class UnknownSchema(UndecodableRecord):
+    """A record names a schema id that the registry, as last read, does not have."""
+
+
 class BusError(MedbusError):
     """Kafka did not take or give what was asked of it."""
 

@@ -1,0 +1,39 @@
+"""How medbus talks to Kafka. The clients' defaults lose data; these do not, and a test pins each of them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+DEFAULT_PREFIX = "medbus"
+"""Every topic of an installation begins with this and a dot."""
+
+PRODUCER: Mapping[str, Any] = MappingProxyType(
+    {
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": 0,
+        "max_batch_size": 256 * 1024,
+        "max_request_size": 1024 * 1024,
+        "retry_backoff_ms": 100,
+    }
+)
+
+CONSUMER: Mapping[str, Any] = MappingProxyType(
+    {
+        "group_id": None,
+        "enable_auto_commit": False,
+        # A position that the log no longer has is an alarm, never a silent jump.
+        "auto_offset_reset": "none",
+        "fetch_max_wait_ms": 500,
+        "fetch_min_bytes": 1,
+        # Bounds what waits in memory: at most this for each partition, whatever the backlog.
+        "max_partition_fetch_bytes": 1024 * 1024,
+        "retry_backoff_ms": 100,
+    }
+)
+
+BATCH_RECORDS = 500
+"""At most this many records are decoded in one go, so that the event loop is never held for long."""
+
+STALL_SECONDS = 15.0
+"""A consumer that gets nothing for this long although the log goes on is replaced."""
