@@ -157,9 +157,9 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         """
         first = await self.first_offsets(*topics)
         last = await self.end_offsets(*topics)
-        begin = {**first, **await self._bound(since, topics, last)}
-        end = {p: min(o, last[p]) for p, o in {**last, **await self._bound(until, topics, last)}.items()}
-        todo = {p: begin[p] for p in begin if begin[p] < end[p]}
+        begin = first | await self._bound(since, topics)
+        end = {p: min(o, last[p]) for p, o in (last | await self._bound(until, topics)).items() if p in last}
+        todo = {p: begin[p] for p in last if begin[p] < end[p]}
         if not todo:
             return
         reader = Reader(self.bootstrap, self.client_id, self._raw_offsets(todo))
@@ -265,21 +265,23 @@ class Bus(AbstractAsyncContextManager["Bus"]):
             raise BusError(f"Kafka did not tell its offsets: {error}.", "Is the broker well?") from error
         return {partition: raw[self._raw(partition)] for partition in found}
 
-    async def _bound(
-        self, bound: Bound, topics: Iterable[Topic], last: Mapping[Partition, int]
-    ) -> dict[Partition, int]:
-        if bound is None:
-            return {}
-        if not isinstance(bound, datetime):
-            return {p: offset for p, offset in bound.items() if p in last}
-        if bound.tzinfo is None:
-            raise MedbusError("A time without a time zone is ambiguous.", "Give an aware datetime.")
-        milliseconds = int(bound.timestamp() * 1000)
+    async def offsets_at(self, moment: datetime, *topics: Topic) -> dict[Partition, int]:
+        """The offset of the first record that arrived at that time or later, for every partition.
+
+        Where there is none it is the offset that the next record will get.
+        """
+        if moment.tzinfo is None:
+            raise BusError("A time without a time zone is ambiguous.", "Give an aware datetime.")
+        milliseconds = int(moment.timestamp() * 1000)
         consumer = await self._lookup_consumer()
-        found = await consumer.offsets_for_times(
-            {self._raw(p): milliseconds for p in self.partitions(*topics)}
-        )
+        last = await self.end_offsets(*topics)
+        found = await consumer.offsets_for_times({self._raw(p): milliseconds for p in last})
         return {p: last[p] if found.get(self._raw(p)) is None else found[self._raw(p)].offset for p in last}
+
+    async def _bound(self, bound: Bound, topics: Sequence[Topic]) -> dict[Partition, int]:
+        if isinstance(bound, datetime):
+            return await self.offsets_at(bound, *topics)
+        return dict(bound or {})
 
     async def _decode(self, raw: TopicPartition, records: Sequence[ConsumerRecord]) -> list[Record]:
         partition = Partition(raw.topic[len(self.prefix) + 1 :], raw.partition)

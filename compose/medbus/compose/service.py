@@ -1,0 +1,169 @@
+"""The composition root: which components make up a service, and in which order they start."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medbus.bus import admin
+from medbus.compose.component import Component, ProcessComponent
+from medbus.compose.home import ComponentStatus, Home, ServiceStatus
+from medbus.compose.kafka import EmbeddedKafka
+from medbus.compose.settings import Settings
+from medbus.compose.supervisor import Supervisor, Watcher
+from medbus.schemas.errors import BusError
+
+KAFKA, TOPICS, PROJECTOR, AUTH, DICOM, HTTP = (
+    "kafka",
+    "topics",
+    "projector",
+    "auth",
+    "gateway-dicom",
+    "gateway-http",
+)
+
+
+class BrokerComponent:
+    """The embedded Kafka broker."""
+
+    name = KAFKA
+
+    def __init__(self, settings: Settings) -> None:
+        self._broker = EmbeddedKafka(settings.home, port=settings.kafka_port)
+
+    @property
+    def bootstrap(self) -> str:
+        return self._broker.bootstrap
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return () if self._broker.pid is None else (self._broker.pid,)
+
+    async def start(self) -> str:
+        await self._broker.start()
+        return self._broker.bootstrap
+
+    async def wait(self) -> str:
+        return str(await self._broker.wait_dead())
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+
+class TopicsComponent:
+    """The topics and schemas on the cluster: there once the others start. Has no process."""
+
+    name = TOPICS
+    pids: tuple[int, ...] = ()
+
+    def __init__(self, bootstrap: Callable[[], str], prefix: str) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = prefix
+
+    async def start(self) -> str:
+        created = await admin.create_topics(self._bootstrap(), self._prefix)
+        return f"{len(created)} created" if created else "as they must be"
+
+    async def wait(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    async def stop(self) -> None:
+        """Nothing: topics stay."""
+
+
+class Service:
+    """A whole medbus on one machine.
+
+    Args:
+        settings: of the installation.
+        watcher: told of every change of a component's state.
+    """
+
+    def __init__(self, settings: Settings, watcher: Watcher) -> None:
+        self.settings = settings
+        self.home = Home(settings.home)
+        self._watcher = watcher
+        self._broker = None if settings.kafka else BrokerComponent(settings)
+        self._supervisor = Supervisor(self._components(), self._tell)
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka listens.
+
+        Raises:
+            BusError: the embedded broker has not been started yet.
+        """
+        if self._broker is not None:
+            return self._broker.bootstrap
+        if self.settings.kafka is None:
+            raise BusError("Kafka was not started yet.")
+        return self.settings.kafka
+
+    async def run(self, stop: asyncio.Event, up: Callable[[], None]) -> None:
+        """Run until `stop` is set; `up` is called when everything is up.
+
+        Raises:
+            MedbusError: another service holds the home, or a component does not come up.
+        """
+        with self.home.locked():
+            await self._supervisor.run(stop, up)
+
+    def _components(self) -> Sequence[Component]:
+        workers = self.settings.auth_workers
+        auths = [AUTH] if workers == 1 else [f"{AUTH}-{number}" for number in range(1, workers + 1)]
+        broker = [] if self._broker is None else [self._broker]
+        topics = TopicsComponent(lambda: self.bootstrap, self.settings.prefix)
+        return [*broker, topics, *(self._process(name) for name in (PROJECTOR, *auths, DICOM, HTTP))]
+
+    def _process(self, name: str) -> ProcessComponent:
+        ready = self._ready_file(name)
+        return ProcessComponent(
+            name,
+            ["-m", "medbus.compose.worker", name, str(ready)],
+            environment=self._environment,
+            ready_file=ready,
+            logs=self.home.logs,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """The settings for a process, with what was chosen at the first start: a restart keeps its port."""
+        chosen = {
+            f"MEDBUS_{name}_PORT": entry.address.rpartition(":")[2]
+            for entry in self._supervisor.entries
+            for component, name in ((DICOM, "DICOM"), (HTTP, "HTTP"))
+            if entry.component.name == component and entry.address
+        }
+        return {**self.settings.environment(), "MEDBUS_KAFKA": self.bootstrap, **chosen}
+
+    def _ready_file(self, name: str) -> Path:
+        return self.home.run / f"{name}.ready"
+
+    def _tell(self, component: str, state: str, detail: str) -> None:
+        self.home.write_status(self._status())
+        self._watcher(component, state, detail)
+
+    def _status(self) -> ServiceStatus:
+        entries = self._supervisor.entries
+        where = {entry.component.name: entry.address for entry in entries}
+        return ServiceStatus(
+            pid=os.getpid(),
+            bootstrap=self.settings.kafka or where.get(KAFKA, ""),
+            prefix=self.settings.prefix,
+            database=self.settings.database_url,
+            blobs=self.settings.blobs_url,
+            ae_title=self.settings.ae_title,
+            dicom=where.get(DICOM, ""),
+            http=where.get(HTTP, ""),
+            components=tuple(
+                ComponentStatus(
+                    name=entry.component.name,
+                    state=entry.state,
+                    detail=entry.detail,
+                    pids=entry.component.pids,
+                    since=entry.since,
+                    restarts=entry.restarts,
+                )
+                for entry in entries
+            ),
+        )
