@@ -1,0 +1,130 @@
+"""The main program of every process of a service: `python -m medbus.compose.worker COMPONENT READY_FILE`.
+
+Settings come from the environment. The process writes the ready file when it can be used, ends in good order on
+SIGTERM, and ends when its parent is gone.
+"""
+
+import asyncio
+import logging
+import re
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from medbus.compose import lifeline
+from medbus.compose import settings as compose
+from medbus.compose.settings import Settings
+from medbus.schemas.errors import MedbusError, SettingsError
+
+log = logging.getLogger("medbus.worker")
+
+Ready = Callable[[str], None]
+"""Called with the address at which the component can be reached, empty if it has none."""
+
+
+async def projector(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Keep the catalogs up to date with the log."""
+    from medbus.projections.database import Database
+    from medbus.projections.projector import PROJECTIONS, Projector
+
+    from medbus.bus import Bus
+
+    async with (
+        Bus(kafka(settings), client_id=name, prefix=settings.prefix) as bus,
+        Database(settings.database_url, writer=True) as database,
+    ):
+        projecting = Projector(bus, database, PROJECTIONS)
+        await projecting.catch_up()
+        ready("")
+        await projecting.run(stop)
+
+
+async def auth(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Answer requests with grants and rejections."""
+    from medbus.projections.database import Database
+
+    from medbus.bus import Bus
+    from medbus.streams.auth import processor
+    from medbus.streams.worker import run
+
+    async with (
+        Bus(kafka(settings), client_id=name, prefix=settings.prefix) as bus,
+        Database(settings.database_url) as database,
+    ):
+        await run(processor(database, source=name), bus, stop=stop, member=name, ready=lambda: ready(""))
+
+
+COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitable[None]]] = {
+    "projector": projector,
+    "auth": auth,
+}
+
+
+def kafka(settings: Settings) -> str:
+    """Where Kafka listens; the supervisor always says it."""
+    if settings.kafka is None:
+        raise SettingsError("MEDBUS_KAFKA is not set.", "Start components through `medbus up`.")
+    return settings.kafka
+
+
+async def run(name: str, ready_file: Path) -> None:
+    """Run a component until SIGTERM."""
+    settings = compose.load()
+    configure_logging(name, settings.log_level)
+    component = COMPONENTS[re.sub(r"-\d+$", "", name)]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def ready(address: str) -> None:
+        part = ready_file.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode({"address": address}))
+        part.replace(ready_file)
+
+    await component(settings, name, ready, stop)
+
+
+def configure_logging(name: str, level: str) -> None:
+    """One line of text per event, UTC, to standard error; the supervisor keeps it in a file."""
+    shared = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.KeyValueRenderer(
+                    key_order=["timestamp", "level", "logger", "event"], drop_missing=True
+                ),
+            ],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("aiokafka", "faust", "mode", "pynetdicom", "uvicorn", "aiosqlite", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    log.info("%s starts", name)
+
+
+def main() -> None:
+    """Entry point."""
+    lifeline.hold()
+    name, ready_file = sys.argv[1:]
+    try:
+        asyncio.run(run(name, Path(ready_file)))
+    except MedbusError as error:
+        log.exception("%s can't go on", name)
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
