@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from medbus.bus import admin
@@ -11,7 +12,7 @@ from medbus.compose.home import ComponentStatus, Home, ServiceStatus
 from medbus.compose.kafka import EmbeddedKafka
 from medbus.compose.settings import Settings
 from medbus.compose.supervisor import Supervisor, Watcher
-from medbus.schemas.errors import BusError
+from medbus.schemas.errors import BusError, SettingsError
 
 KAFKA, TOPICS, PROJECTOR, AUTH, DICOM, HTTP = (
     "kafka",
@@ -21,6 +22,15 @@ KAFKA, TOPICS, PROJECTOR, AUTH, DICOM, HTTP = (
     "gateway-dicom",
     "gateway-http",
 )
+
+
+PROCESSES = (PROJECTOR, AUTH, DICOM, HTTP)
+"""The components that are processes of ours, in the order in which they start."""
+
+
+def kind(name: str) -> str:
+    """The component that a process belongs to: its name without a worker's number."""
+    return re.sub(r"-\d+$", "", name)
 
 
 class BrokerComponent:
@@ -78,10 +88,23 @@ class Service:
     Args:
         settings: of the installation.
         watcher: told of every change of a component's state.
+        only: run just these components (names as on the screen, without a worker's number); all by default.
+
+    Raises:
+        SettingsError: there is no such component.
     """
 
-    def __init__(self, settings: Settings, watcher: Watcher) -> None:
+    def __init__(self, settings: Settings, watcher: Watcher, only: Collection[str] = ()) -> None:
+        if unknown := sorted(set(only) - set(PROCESSES)):
+            raise SettingsError(
+                f"There is no component {unknown[0]!r}.", f"Choose among {', '.join(PROCESSES)}."
+            )
+        if only and settings.kafka is None:
+            raise SettingsError(
+                "A part of the service needs a Kafka cluster that all parts reach.", "Name it with --kafka."
+            )
         self.settings = settings
+        self._only = only or PROCESSES
         self.home = Home(settings.home)
         self._watcher = watcher
         self._broker = None if settings.kafka else BrokerComponent(settings)
@@ -114,7 +137,8 @@ class Service:
         auths = [AUTH] if workers == 1 else [f"{AUTH}-{number}" for number in range(1, workers + 1)]
         broker = [] if self._broker is None else [self._broker]
         topics = TopicsComponent(lambda: self.bootstrap, self.settings.prefix)
-        return [*broker, topics, *(self._process(name) for name in (PROJECTOR, *auths, DICOM, HTTP))]
+        wanted = [name for name in (PROJECTOR, *auths, DICOM, HTTP) if kind(name) in self._only]
+        return [*broker, topics, *(self._process(name) for name in wanted)]
 
     def _process(self, name: str) -> ProcessComponent:
         ready = self._ready_file(name)

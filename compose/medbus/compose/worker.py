@@ -1,13 +1,15 @@
 """The main program of every process of a service: `python -m medbus.compose.worker COMPONENT READY_FILE`.
 
-Settings come from the environment. The process writes the ready file when it can be used, ends in good order on
-SIGTERM, and ends when its parent is gone.
+Settings come from the environment. The process writes the ready file when it can be used, ends in good order
+on SIGTERM, and ends when its parent is gone.
 """
 
 import asyncio
+import hashlib
 import logging
 import re
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ import structlog
 
 from medbus.compose import lifeline
 from medbus.compose import settings as compose
+from medbus.compose.service import AUTH, PROJECTOR, kind
 from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
 
@@ -45,23 +48,27 @@ async def projector(settings: Settings, name: str, ready: Ready, stop: asyncio.E
 
 async def auth(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Answer requests with grants and rejections."""
-    from medbus.projections.database import Database
+    from medbus.streams.auth import service
 
-    from medbus.bus import Bus
-    from medbus.streams.auth import processor
-    from medbus.streams.worker import run
-
-    async with (
-        Bus(kafka(settings), client_id=name, prefix=settings.prefix) as bus,
-        Database(settings.database_url) as database,
-    ):
-        await run(processor(database, source=name), bus, stop=stop, member=name, ready=lambda: ready(""))
+    worker = service.Settings(
+        bootstrap=kafka(settings),
+        prefix=settings.prefix,
+        database=settings.database_url,
+        member=member(settings, name),
+    )
+    await service.run(worker, stop=stop, ready=lambda: ready(""))
 
 
 COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitable[None]]] = {
-    "projector": projector,
-    "auth": auth,
+    PROJECTOR: projector,
+    AUTH: auth,
 }
+
+
+def member(settings: Settings, name: str) -> str:
+    """An identity in a consumer group that a restart keeps and no other process of a cluster has."""
+    home = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{name}-{socket.gethostname()}-{home}")
 
 
 def kafka(settings: Settings) -> str:
@@ -75,7 +82,7 @@ async def run(name: str, ready_file: Path) -> None:
     """Run a component until SIGTERM."""
     settings = compose.load()
     configure_logging(name, settings.log_level)
-    component = COMPONENTS[re.sub(r"-\d+$", "", name)]
+    component = COMPONENTS[kind(name)]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

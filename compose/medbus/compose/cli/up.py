@@ -25,6 +25,10 @@ def up(
     http_port: Annotated[
         int | None, typer.Option(help="Port of the HTTP gateway; 0 to choose a free one.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMPONENT", help="Run this part only; may be given several times."),
+    ] = None,
 ) -> None:
     """Run the service in the foreground until Ctrl-C, one line per component.
 
@@ -34,9 +38,10 @@ def up(
     Examples:
         medbus up
         medbus up --kafka kafka-1:9092,kafka-2:9092 --dicom-port 104
+        medbus up --kafka kafka-1:9092 --only gateway-dicom --only gateway-http
     """
     settings = compose.load(home=home, kafka=kafka, dicom_port=dicom_port, http_port=http_port)
-    console.run(_up(Service(settings, _tell)))
+    console.run(_up(Service(settings, _tell, only or ())))
 
 
 async def _up(service: Service) -> None:
