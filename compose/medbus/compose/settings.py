@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="Server certificate (PEM); turns TLS on.")
     tls_key: Path | None = Field(None, description="Its private key (PEM).")
     tls_client_ca: Path | None = Field(None, description="CA of client certificates; demands them.")
+    tls_outgoing_ca: Path | None = Field(None, description="CA of peers; what is sent to them goes over TLS.")
     http_host: str = Field("127.0.0.1", description="Address at which the HTTP gateway listens.")
     http_port: int = Field(8080, ge=0, le=65535, description="Its port; 0 to choose one.")
     decision_seconds: float = Field(5.0, gt=0, description="How long a gateway waits for a decision.")

@@ -19,7 +19,7 @@ import structlog
 
 from medbus.compose import lifeline
 from medbus.compose import settings as compose
-from medbus.compose.service import AUTH, PROJECTOR, kind
+from medbus.compose.service import AUTH, DICOM, HTTP, PROJECTOR, kind
 from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
 
@@ -31,16 +31,15 @@ Ready = Callable[[str], None]
 
 async def projector(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Keep the catalogs up to date with the log."""
-    from medbus.projections.database import Database
-    from medbus.projections.projector import PROJECTIONS, Projector
-
     from medbus.bus import Bus
+    from medbus.projections.database import Database
+    from medbus.projections.projector import Projector
 
     async with (
         Bus(kafka(settings), client_id=name, prefix=settings.prefix) as bus,
         Database(settings.database_url, writer=True) as database,
     ):
-        projecting = Projector(bus, database, PROJECTIONS)
+        projecting = Projector(bus, database)
         await projecting.catch_up()
         ready("")
         await projecting.run(stop)
@@ -59,9 +58,55 @@ async def auth(settings: Settings, name: str, ready: Ready, stop: asyncio.Event)
     await service.run(worker, stop=stop, ready=lambda: ready(""))
 
 
+async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Speak DICOM with modalities and workstations."""
+    from medbus.gateways.dicom import gateway
+    from medbus.gateways.dicom.settings import Settings as DicomSettings
+    from medbus.gateways.dicom.settings import TlsSettings
+
+    tls = None
+    if settings.tls_certificate is not None:
+        tls = TlsSettings(
+            certificate=settings.tls_certificate,
+            key=settings.tls_key or settings.tls_certificate,
+            client_ca=settings.tls_client_ca,
+        )
+    chosen = DicomSettings(
+        bootstrap=kafka(settings),
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        prefix=settings.prefix,
+        host=settings.dicom_host,
+        port=settings.dicom_port,
+        ae_title=settings.ae_title,
+        tls=tls,
+        tls_outgoing=settings.tls_outgoing_ca,
+        source=name,
+        decision_timeout=settings.decision_seconds,
+    )
+    await gateway.run(chosen, stop=stop, ready=ready)
+
+
+async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Answer a schema registry's read calls, and say whether the service is well."""
+    from medbus.gateways.http import gateway
+
+    chosen = gateway.Settings(
+        bootstrap=kafka(settings),
+        database=settings.database_url,
+        prefix=settings.prefix,
+        host=settings.http_host,
+        port=settings.http_port,
+        source=name,
+    )
+    await gateway.run(chosen, stop=stop, ready=ready)
+
+
 COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitable[None]]] = {
     PROJECTOR: projector,
     AUTH: auth,
+    DICOM: gateway_dicom,
+    HTTP: gateway_http,
 }
 
 
@@ -97,7 +142,7 @@ async def run(name: str, ready_file: Path) -> None:
 
 def configure_logging(name: str, level: str) -> None:
     """One line of text per event, UTC, to standard error; the supervisor keeps it in a file."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

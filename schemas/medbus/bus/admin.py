@@ -1,6 +1,7 @@
 """Topics and schemas on a cluster: create, verify, read."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,12 +9,19 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from medbus.bus import settings
-from medbus.bus.reader import Reader, start
+from medbus.bus.reader import Reader, start, stop
 from medbus.schemas import registry as schemas
-from medbus.schemas.errors import BusError, TopicMisconfigured
+from medbus.schemas.errors import BusError, SettingsError, TopicMisconfigured
 from medbus.schemas.registry import Registry
 from medbus.schemas.topics import TOPICS
 
@@ -36,7 +44,12 @@ async def create_topics(bootstrap: str, prefix: str = settings.DEFAULT_PREFIX) -
         there = set(await admin.list_topics())
         replicas = min(3, len((await admin.describe_cluster())["brokers"]))
         new = [
-            NewTopic(name, num_partitions=partitions, replication_factor=replicas, topic_configs=dict(each))
+            NewTopic(
+                name,
+                num_partitions=partitions,
+                replication_factor=replicas,
+                topic_configs={**each, **durability(replicas)},
+            )
             for name, (partitions, each) in wanted.items()
             if name not in there
         ]
@@ -50,6 +63,11 @@ async def create_topics(bootstrap: str, prefix: str = settings.DEFAULT_PREFIX) -
     registered = await register_schemas(bootstrap)
     await verify_topics(bootstrap, prefix)
     return [topic.name for topic in new] + registered
+
+
+def durability(replicas: int) -> Mapping[str, str]:
+    """Settings of new topics by the number of replicas: of three, two must have an event before it counts."""
+    return {"min.insync.replicas": "2"} if replicas >= 3 else {}
 
 
 async def verify_topics(bootstrap: str, prefix: str = settings.DEFAULT_PREFIX) -> dict[str, int]:
@@ -72,12 +90,23 @@ async def verify_topics(bootstrap: str, prefix: str = settings.DEFAULT_PREFIX) -
             )
         wrong = await _wrong_settings(admin, wanted)
         described = await admin.describe_topics(sorted(wanted))
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    single = [schemas.TOPIC, *(t.full_name(prefix) for t in TOPICS if t.partitions == 1)]
+    wrong += [
+        f"{name}: it has {counts[name]} partitions, must have 1" for name in single if counts[name] != 1
+    ]
     if wrong:
         raise TopicMisconfigured(
-            f"Settings that could lose events: {'; '.join(wrong)}.",
+            f"Settings that could lose or reorder events: {'; '.join(wrong)}.",
             "Set them with kafka-configs.sh --alter, or use another --prefix; medbus never changes them.",
         )
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+    return counts
+
+
+async def topic_names(bootstrap: str) -> set[str]:
+    """The names of all topics of the cluster."""
+    async with _admin(bootstrap) as admin:
+        return set(await admin.list_topics())
 
 
 async def read_registry(bootstrap: str) -> Registry:
@@ -87,18 +116,21 @@ async def read_registry(bootstrap: str) -> Registry:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **settings.CONSUMER)
     try:
         await start(consumer)
+        try:
+            end = (await consumer.end_offsets([partition]))[partition]
+            first = (await consumer.beginning_offsets([partition]))[partition]
+        finally:
+            await stop(consumer)
     except KafkaError as error:
-        raise unreachable(bootstrap, error) from error
-    try:
-        end = (await consumer.end_offsets([partition]))[partition]
-        first = (await consumer.beginning_offsets([partition]))[partition]
-    finally:
-        await consumer.stop()
+        raise unreachable(bootstrap) from error
     reader = Reader(bootstrap, "medbus-registry", {partition: first})
+    deadline = time.monotonic() + settings.START_SECONDS
     try:
         # By position, not by count: compaction leaves gaps.
         while reader.position[partition] < end:
-            for records in (await reader.poll(wait=1.0)).values():
+            if time.monotonic() > deadline:
+                raise unreachable(bootstrap)
+            for records in (await reader.poll(wait=settings.LAST_SECONDS)).values():
                 for record in records:
                     registry.apply(record.key, record.value)
     finally:
@@ -108,28 +140,43 @@ async def read_registry(bootstrap: str) -> Registry:
 
 async def register_schemas(bootstrap: str) -> list[str]:
     """Add this program's schemas to the registry's topic where they are missing; returns their names."""
-    missing = (await read_registry(bootstrap)).missing()
-    if not missing:
-        return []
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings.PRODUCER)
-    await start(producer)
-    try:
-        for version in missing:
-            key, value = version.record()
-            await producer.send_and_wait(schemas.TOPIC, value, key=key)
-    finally:
-        await producer.stop()
-    return [version.subject for version in missing]
+    registered: list[str] = []
+    # Read back what was written: a program that did the same at the same time may have taken the ids.
+    for _ in range(5):
+        missing = (await read_registry(bootstrap)).missing()
+        if not missing:
+            return registered
+        registered += [version.subject for version in missing if version.subject not in registered]
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings.PRODUCER)
+        try:
+            await start(producer)
+            try:
+                for version in missing:
+                    key, value = version.record()
+                    await producer.send_and_wait(schemas.TOPIC, value, key=key)
+            finally:
+                await producer.stop()
+        except KafkaError as error:
+            raise BusError(f"The schemas could not be registered: {error}.", "Try again.") from error
+    raise BusError("Other programs register schemas at the same time.", "Try again.")
 
 
 @asynccontextmanager
 async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="medbus-admin")
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="medbus-admin", **settings.ADMIN)
     try:
-        await client.start()
+        try:
+            await client.start()
+        except (ValueError, OverflowError) as error:
+            raise SettingsError(
+                f"{bootstrap!r} is no address of a Kafka broker: {error}.",
+                "Give HOST:PORT, several separated by commas.",
+            ) from error
         yield client
+    except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError, TimeoutError) as error:
+        raise unreachable(bootstrap) from error
     except KafkaError as error:
-        raise unreachable(bootstrap, error) from error
+        raise BusError(f"Kafka at {bootstrap} refuses: {error!r}.") from error
     finally:
         await client.close()
 
@@ -164,9 +211,9 @@ async def _wrong_settings(admin: AIOKafkaAdminClient, wanted: Mapping[str, Mappi
     ]
 
 
-def unreachable(bootstrap: str, error: Exception) -> BusError:
+def unreachable(bootstrap: str) -> BusError:
     """The error for a broker that does not answer."""
     return BusError(
-        f"No Kafka broker answers at {bootstrap}: {error}.",
+        f"No Kafka broker answers at {bootstrap}.",
         "Start the service with `medbus up`, or give the right address with --kafka.",
     )

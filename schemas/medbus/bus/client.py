@@ -2,36 +2,42 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
-from enum import Enum
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from medbus.bus import admin, settings
-from medbus.bus.reader import Reader, start
+from medbus.bus.producer import Producer
+from medbus.bus.reader import RawBatch, Reader, start, stop
 from medbus.bus.record import Partition, Position, Record, Undecodable
-from medbus.schemas.codec import Codec, Encoded
-from medbus.schemas.errors import BusError, InvalidEvent, MedbusError, UndecodableRecord, UnknownSchema
+from medbus.bus.subscription import Start, Subscription
+from medbus.schemas import registry
+from medbus.schemas.codec import Codec
+from medbus.schemas.errors import (
+    BusError,
+    MedbusError,
+    OffsetOutOfRange,
+    SettingsError,
+    UndecodableRecord,
+    UnknownSchema,
+)
 from medbus.schemas.events import Event
 from medbus.schemas.topics import TOPIC_OF, Topic
+
+__all__ = ["Bound", "Bus", "Offsets", "Start", "Subscription"]
 
 log = logging.getLogger(__name__)
 
 Offsets = Mapping[Partition, int]
 Bound = Offsets | datetime | None
 
-
-class Start(Enum):
-    """Where to begin to follow a topic."""
-
-    BEGINNING = "beginning"
-    END = "end"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REGISTRY = TopicPartition(registry.TOPIC, 0)
 
 
 class Bus(AbstractAsyncContextManager["Bus"]):
@@ -58,10 +64,13 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         self.prefix = prefix
         self.codec: Codec
         self._partition_counts: Mapping[str, int]
-        self._producer: AIOKafkaProducer | None = None
-        self._producer_lock = asyncio.Lock()
+        self._producer = Producer(bootstrap, client_id)
+        self._readers: set[Reader] = set()
         self._lookup: AIOKafkaConsumer | None = None
-        self._registry_read = 0.0
+        self._lookup_lock = asyncio.Lock()
+        self._registry_lock = asyncio.Lock()
+        self._registry_end = -1
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         self._partition_counts = await admin.verify_topics(self.bootstrap, self.prefix)
@@ -74,10 +83,11 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for client in (self._producer, self._lookup):
-            if client is not None:
-                await client.stop()
-        self._producer = self._lookup = None
+        self._closed = True
+        for reader in list(self._readers):
+            await self._close_reader(reader)
+        await self._producer.close()
+        await self._drop_lookup()
 
     async def publish(self, event: Event) -> Position:
         """Write an event; returns its position when every in-sync replica has it.
@@ -89,7 +99,9 @@ class Bus(AbstractAsyncContextManager["Bus"]):
             InvalidEvent: the event does not fit its schema, or the broker will not take it.
         """
         encoded = self.codec.encode(event)
-        return await self._send(TOPIC_OF[type(event)], encoded)
+        topic = TOPIC_OF[type(event)]
+        sent = await self._producer.send(topic.full_name(self.prefix), encoded)
+        return Position(Partition(topic.name, sent.partition), sent.offset)
 
     async def publish_all(self, events: Sequence[Event]) -> list[Position]:
         """Write several events at once; returns when all are written, as `publish` does for one.
@@ -97,31 +109,13 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         Events with the same key keep their order, unless the broker fails in between: one that has to be sent
         again may then stand after a later one.
         """
-        encoded = [(TOPIC_OF[type(event)], self.codec.encode(event)) for event in events]
-        producer = self._producer or await self._new_producer(None)
-        pending: list[asyncio.Future[Any] | None] = []
-        for topic, each in encoded:
-            try:
-                pending.append(
-                    await producer.send(
-                        topic.full_name(self.prefix), each.value, key=each.key, headers=list(each.headers)
-                    )
-                )
-            except KafkaError as error:
-                log.warning("publishing failed, each event is sent again: %s", error)
-                pending.append(None)
-        positions: list[Position] = []
-        for (topic, each), future in zip(encoded, pending, strict=True):
-            try:
-                sent = await future if future is not None else None
-            except KafkaError as error:
-                log.warning("publishing failed, the event is sent again: %s", error)
-                sent = None
-            if sent is None:
-                positions.append(await self._send(topic, each))
-            else:
-                positions.append(Position(Partition(topic.name, sent.partition), sent.offset))
-        return positions
+        encoded = [(event, self.codec.encode(event)) for event in events]
+        records = [(TOPIC_OF[type(event)], record) for event, record in encoded]
+        sent = await self._producer.send_all([(t.full_name(self.prefix), record) for t, record in records])
+        return [
+            Position(Partition(topic.name, each.partition), each.offset)
+            for (topic, _), each in zip(records, sent, strict=True)
+        ]
 
     def subscribe(self, *topics: Topic, start: Offsets | Start = Start.END) -> "Subscription":
         """Follow topics for ever; use as `async with bus.subscribe(IMAGES) as batches: async for ...`.
@@ -157,25 +151,33 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         """
         first = await self.first_offsets(*topics)
         last = await self.end_offsets(*topics)
-        begin = first | await self._bound(since, topics)
-        end = {p: min(o, last[p]) for p, o in (last | await self._bound(until, topics)).items() if p in last}
-        todo = {p: begin[p] for p in last if begin[p] < end[p]}
+        begin = {**first, **await self._bound(since, last)}
+        for partition, offset in begin.items():
+            if not first[partition] <= offset <= last[partition]:
+                raise OffsetOutOfRange(
+                    f"The log does not hold {partition}@{offset}: it goes from {first[partition]} to "
+                    f"{last[partition]}.",
+                    "Records were deleted or the topic was made anew: restore it, or begin elsewhere.",
+                )
+        end = {p: min(o, last[p]) for p, o in {**last, **await self._bound(until, last)}.items()}
+        todo = {p: begin[p] for p in begin if begin[p] < end[p]}
         if not todo:
             return
-        reader = Reader(self.bootstrap, self.client_id, self._raw_offsets(todo))
+        reader = self._new_reader(todo)
         try:
-            while any(reader.position[self._raw(p)] < end[p] for p in todo):
-                batch = await reader.poll(wait=1.0, limit=limit)
-                records = [
-                    record
-                    for raw, raws in batch.items()
-                    for record in await self._decode(raw, raws)
-                    if record.position.offset < end[record.position.partition]
-                ]
-                if records:
-                    yield records
+            while reader.position:
+                batch = await reader.poll(wait=settings.LAST_SECONDS, limit=limit)
+                for raw, records in batch.items():
+                    stop_at = end[self._partition(raw)]
+                    if records[-1].offset >= stop_at:
+                        batch[raw] = [record for record in records if record.offset < stop_at]
+                for partition, offset in self._positions(reader).items():
+                    if offset >= end[partition]:
+                        reader.finish(self._raw(partition))
+                if decoded := await self._decode(batch):
+                    yield decoded
         finally:
-            await reader.close()
+            await self._close_reader(reader)
 
     async def first_offsets(self, *topics: Topic) -> dict[Partition, int]:
         """The first offset that the log holds, for every partition of the topics."""
@@ -184,6 +186,13 @@ class Bus(AbstractAsyncContextManager["Bus"]):
     async def end_offsets(self, *topics: Topic) -> dict[Partition, int]:
         """The offset that the next record will get, for every partition of the topics."""
         return await self._offsets("end_offsets", topics)
+
+    async def offsets_at(self, moment: datetime, *topics: Topic) -> dict[Partition, int]:
+        """The offset of the first record that arrived then or later, for every partition of the topics.
+
+        Where there is none it is the offset that the next record will get.
+        """
+        return await self._bound(moment, await self.end_offsets(*topics))
 
     def partitions(self, *topics: Topic) -> list[Partition]:
         """Every partition of the topics, as they were when the connection was made."""
@@ -194,115 +203,89 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         ]
 
     async def refresh_registry(self) -> None:
-        """Read the registry's topic again, at most once a second."""
-        if time.monotonic() - self._registry_read < 1.0:
-            return
-        self._registry_read = time.monotonic()
-        self.codec = Codec(await admin.read_registry(self.bootstrap))
+        """Read the registry's topic again, if it has grown."""
+        async with self._registry_lock:
+            end = (await self._ask("end_offsets", [_REGISTRY]))[_REGISTRY]
+            if end != self._registry_end:
+                self.codec = Codec(await admin.read_registry(self.bootstrap))
+                self._registry_end = end
 
-    async def _send(self, topic: Topic, encoded: Encoded) -> Position:
-        name = topic.full_name(self.prefix)
-        while True:
-            producer = self._producer or await self._new_producer(None)
+    async def _ask(self, method: str, argument: Any) -> Any:
+        """Offsets from the broker, through a consumer that is kept for this."""
+        async with self._lookup_lock:
             try:
-                sent = await producer.send_and_wait(
-                    name, encoded.value, key=encoded.key, headers=list(encoded.headers)
-                )
-            except UnknownTopicOrPartitionError as error:
-                raise BusError(f"There is no topic {name}.", "Run `medbus topics create`.") from error
-            except (ValueError, TypeError) as error:
-                raise InvalidEvent(f"Kafka's client does not take the record: {error}.") from error
+                if self._lookup is None:
+                    if self._closed:
+                        raise _bus_closed()
+                    consumer = AIOKafkaConsumer(
+                        bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.CONSUMER
+                    )
+                    await start(consumer)
+                    self._lookup = consumer
+                return await getattr(self._lookup, method)(argument)
             except KafkaError as error:
-                # OutOfOrderSequenceNumber and the like are final for a producer, but not for the event:
-                # it is sent again under the same id.
-                log.warning("publishing to %s failed, a new producer takes over: %s", name, error)
-                await asyncio.sleep(0.2)
-                await self._new_producer(producer)
-            else:
-                return Position(Partition(topic.name, sent.partition), sent.offset)
+                await self._drop_lookup()
+                raise admin.unreachable(self.bootstrap) from error
 
-    async def _new_producer(self, broken: AIOKafkaProducer | None) -> AIOKafkaProducer:
-        async with self._producer_lock:
-            if self._producer is not None and self._producer is not broken:
-                return self._producer
-            if broken is not None:
-                self._producer = None
-                try:
-                    await asyncio.wait_for(broken.stop(), timeout=5)
-                except (KafkaError, TimeoutError) as error:
-                    log.debug("the broken producer did not close: %s", error)
-            while True:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.PRODUCER
-                )
-                try:
-                    await start(producer)
-                except KafkaError as error:
-                    log.warning("no broker at %s yet: %s", self.bootstrap, error)
-                    await asyncio.sleep(0.5)
-                else:
-                    self._producer = producer
-                    return producer
-
-    async def _lookup_consumer(self) -> AIOKafkaConsumer:
-        if self._lookup is None:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.CONSUMER
-            )
-            try:
-                await start(consumer)
-            except KafkaError as error:
-                raise admin.unreachable(self.bootstrap, error) from error
-            self._lookup = consumer
-        return self._lookup
+    async def _drop_lookup(self) -> None:
+        consumer, self._lookup = self._lookup, None
+        if consumer is not None:
+            await stop(consumer)
 
     async def _offsets(self, method: str, topics: Iterable[Topic]) -> dict[Partition, int]:
         found = self.partitions(*topics)
-        consumer = await self._lookup_consumer()
-        try:
-            raw: dict[TopicPartition, int] = await getattr(consumer, method)([self._raw(p) for p in found])
-        except KafkaError as error:
-            raise BusError(f"Kafka did not tell its offsets: {error}.", "Is the broker well?") from error
+        raw: dict[TopicPartition, int] = await self._ask(method, [self._raw(p) for p in found])
         return {partition: raw[self._raw(partition)] for partition in found}
 
-    async def offsets_at(self, moment: datetime, *topics: Topic) -> dict[Partition, int]:
-        """The offset of the first record that arrived at that time or later, for every partition.
-
-        Where there is none it is the offset that the next record will get.
-        """
-        if moment.tzinfo is None:
-            raise BusError("A time without a time zone is ambiguous.", "Give an aware datetime.")
-        milliseconds = int(moment.timestamp() * 1000)
-        consumer = await self._lookup_consumer()
-        last = await self.end_offsets(*topics)
-        found = await consumer.offsets_for_times({self._raw(p): milliseconds for p in last})
+    async def _bound(self, bound: Bound, last: Mapping[Partition, int]) -> dict[Partition, int]:
+        if bound is None:
+            return {}
+        if not isinstance(bound, datetime):
+            return {p: offset for p, offset in bound.items() if p in last}
+        if bound.tzinfo is None:
+            raise SettingsError("A time without a time zone is ambiguous.", "Give an aware datetime.")
+        # Kafka counts in milliseconds: the first that is not before the bound.
+        milliseconds = max(0, -((_EPOCH - bound) // timedelta(milliseconds=1)))
+        found = await self._ask("offsets_for_times", {self._raw(p): milliseconds for p in last})
         return {p: last[p] if found.get(self._raw(p)) is None else found[self._raw(p)].offset for p in last}
 
-    async def _bound(self, bound: Bound, topics: Sequence[Topic]) -> dict[Partition, int]:
-        if isinstance(bound, datetime):
-            return await self.offsets_at(bound, *topics)
-        return dict(bound or {})
-
-    async def _decode(self, raw: TopicPartition, records: Sequence[ConsumerRecord]) -> list[Record]:
-        partition = Partition(raw.topic[len(self.prefix) + 1 :], raw.partition)
+    async def _decode(self, batch: RawBatch) -> list[Record]:
+        fresh = False
         decoded: list[Record] = []
-        for record in records:
-            event: Event | Undecodable
-            try:
-                event = self.codec.decode(record.value, record.headers)
-            except UnknownSchema:
-                await self.refresh_registry()
-                event = self._decode_or_keep(record)
-            except UndecodableRecord as error:
-                event = _kept(record, error)
-            decoded.append(
-                Record(
-                    position=Position(partition, record.offset),
-                    timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-                    event=event,
+        for raw, records in batch.items():
+            partition = self._partition(raw)
+            for record in records:
+                event: Event | Undecodable
+                try:
+                    event = self.codec.decode(record.value, record.headers)
+                except UnknownSchema:
+                    # A newer program may have registered it since. One look for the whole batch: what its
+                    # writers used was registered before they wrote.
+                    if not fresh:
+                        await self._refresh_registry_surely()
+                        fresh = True
+                    event = self._decode_or_keep(record)
+                except UndecodableRecord as error:
+                    event = _kept(record, error)
+                decoded.append(
+                    Record(
+                        position=Position(partition, record.offset),
+                        timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+                        event=event,
+                    )
                 )
-            )
         return decoded
+
+    async def _refresh_registry_surely(self) -> None:
+        """As `refresh_registry`, but wait for the broker: while it is away, no event is undecodable."""
+        while True:
+            try:
+                return await self.refresh_registry()
+            except BusError as error:
+                if self._closed:
+                    raise
+                log.warning("a record waits for the registry: %s", error)
+                await asyncio.sleep(0.5)
 
     def _decode_or_keep(self, record: ConsumerRecord) -> Event | Undecodable:
         try:
@@ -310,69 +293,32 @@ class Bus(AbstractAsyncContextManager["Bus"]):
         except UndecodableRecord as error:
             return _kept(record, error)
 
+    def _new_reader(self, position: Offsets) -> Reader:
+        if self._closed:
+            raise _bus_closed()
+        reader = Reader(
+            self.bootstrap, self.client_id, {self._raw(p): offset for p, offset in position.items()}
+        )
+        self._readers.add(reader)
+        return reader
+
+    async def _close_reader(self, reader: Reader) -> None:
+        self._readers.discard(reader)
+        await reader.close()
+
+    def _positions(self, reader: Reader) -> dict[Partition, int]:
+        return {self._partition(raw): offset for raw, offset in reader.position.items()}
+
     def _raw(self, partition: Partition) -> TopicPartition:
         return TopicPartition(f"{self.prefix}.{partition.topic}", partition.number)
 
-    def _raw_offsets(self, offsets: Offsets) -> dict[TopicPartition, int]:
-        return {self._raw(partition): offset for partition, offset in offsets.items()}
+    def _partition(self, raw: TopicPartition) -> Partition:
+        return Partition(raw.topic[len(self.prefix) + 1 :], raw.partition)
 
 
-class Subscription(AbstractAsyncContextManager["Subscription"]):
-    """Batches of records of some topics, for ever: an asynchronous iterator, made by `Bus.subscribe`."""
-
-    def __init__(self, bus: Bus, topics: Sequence[Topic], start: Offsets | Start) -> None:
-        self._bus = bus
-        self._topics = topics
-        self._start = start
-        self._reader: Reader
-
-    async def __aenter__(self) -> Self:
-        bus = self._bus
-        if self._start is Start.END:
-            position = await bus.end_offsets(*self._topics)
-        elif self._start is Start.BEGINNING:
-            position = await bus.first_offsets(*self._topics)
-        else:
-            position = {p: self._start.get(p, 0) for p in bus.partitions(*self._topics)}
-        self._reader = Reader(bus.bootstrap, bus.client_id, bus._raw_offsets(position))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._reader.close()
-
-    @property
-    def position(self) -> dict[Partition, int]:
-        """The offset of the next record to read, for each partition."""
-        prefix = len(self._bus.prefix) + 1
-        return {
-            Partition(raw.topic[prefix:], raw.partition): offset
-            for raw, offset in self._reader.position.items()
-        }
-
-    async def caught_up(self) -> bool:
-        """Whether everything that the log holds now has been read: by offsets, never by counting."""
-        ends = await self._bus.end_offsets(*self._topics)
-        position = self.position
-        return all(position[partition] >= end for partition, end in ends.items())
-
-    async def poll(self, wait: float = 1.0, limit: int = settings.BATCH_RECORDS) -> list[Record]:
-        """The next batch; empty if nothing came within `wait` seconds."""
-        batch = await self._reader.poll(wait=wait, limit=limit)
-        return [record for raw, raws in batch.items() for record in await self._bus._decode(raw, raws)]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> list[Record]:
-        while True:
-            if batch := await self.poll():
-                return batch
+def _bus_closed() -> BusError:
+    return BusError("The bus has been closed already.", "Open a new one.")
 
 
-def _kept(record: Any, error: MedbusError) -> Undecodable:
+def _kept(record: ConsumerRecord, error: MedbusError) -> Undecodable:
     return Undecodable(error=str(error), key=record.key, value=record.value, headers=tuple(record.headers))

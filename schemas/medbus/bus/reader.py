@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
 from medbus.bus import settings
-from medbus.schemas.errors import OffsetOutOfRange
+from medbus.schemas.errors import BusError, OffsetOutOfRange
 
 log = logging.getLogger(__name__)
 
 RawBatch = dict[TopicPartition, list[ConsumerRecord]]
+
+ENOUGH_POLLS = 10
+"""So many polls for each partition, and every partition that has records has had its turn."""
 
 
 class Reader:
@@ -31,68 +34,100 @@ class Reader:
         self.client_id = client_id
         self.position: dict[TopicPartition, int] = dict(position)
         self._consumer: AIOKafkaConsumer | None = None
-        self._progress = time.monotonic()
+        self._closed = self._failing = False
+        self._checked = time.monotonic()
+        self._polls = 0
+        # What the log held at the last check beyond what was read then.
+        self._waiting: dict[TopicPartition, int] = {}
 
     async def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop()
+        """Stop reading for good."""
+        self._closed = True
+        await self._drop()
 
     async def poll(self, *, wait: float, limit: int = settings.BATCH_RECORDS) -> RawBatch:
         """The next records, at most `limit`; empty if there were none within `wait` seconds.
 
+        May be cancelled: no record is lost by it.
+
         Raises:
             OffsetOutOfRange: the log no longer holds the offset at which reading was to go on.
+            BusError: the reader is closed.
         """
+        if self._closed:
+            raise _closed()
         try:
             consumer = self._consumer or await self._open()
+            due = time.monotonic() - self._checked > settings.STALL_SECONDS / 2
+            if due and await self._stalled(consumer):
+                log.warning("the consumer stalled although the log goes on, a new one takes over")
+                await self._drop()
+                consumer = await self._open()
             batch: RawBatch = await consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
         except OffsetOutOfRangeError as error:
             raise OffsetOutOfRange(
-                f"The log no longer holds what was to be read next: {error}.",
+                f"The log does not hold what was to be read next: {_places(error)}.",
                 "Records were deleted: restore the topic, and see `medbus topics verify`.",
             ) from error
+        except ConsumerStoppedError as error:
+            raise _closed() from error
         except KafkaError as error:
-            log.warning("reading failed, a new consumer takes over: %s", error)
-            await self._replace()
+            log.log(logging.DEBUG if self._failing else logging.WARNING, "a new consumer is made: %r", error)
+            self._failing = True
+            await self._drop()
             await asyncio.sleep(min(wait, 0.5))
             return {}
-        for partition, records in batch.items():
-            self.position[partition] = records[-1].offset + 1
         if batch:
-            self._progress = time.monotonic()
-        elif time.monotonic() - self._progress > settings.STALL_SECONDS:
-            self._progress = time.monotonic()
-            if await self._behind(consumer):
-                log.warning("the consumer stalled although the log goes on, a new one takes over")
-                await self._replace()
-        return batch
+            self._failing = False
+        # Not the records' offsets: transaction markers and compaction leave gaps that must be passed too.
+        # Nothing here gives way to other tasks, so that no records are lost if this one is cancelled.
+        for partition in self.position:
+            self.position[partition] = await consumer.position(partition)
+        self._polls += 1 if batch else ENOUGH_POLLS * len(self.position)
+        return {partition: records for partition, records in batch.items() if partition in self.position}
+
+    def finish(self, partition: TopicPartition) -> None:
+        """Read no more of this partition."""
+        self.position.pop(partition, None)
+        self._waiting.pop(partition, None)
+        if self._consumer is not None:
+            self._consumer.pause(partition)
 
     async def _open(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.CONSUMER
         )
         await start(consumer)
+        if self._closed:  # while it started
+            await stop(consumer)
+            raise _closed()
         consumer.assign(list(self.position))
         for partition, offset in self.position.items():
             consumer.seek(partition, offset)
         self._consumer = consumer
         return consumer
 
-    async def _replace(self) -> None:
-        try:
-            await self.close()
-        except KafkaError as error:
-            log.debug("the broken consumer did not close: %s", error)
+    async def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop(consumer)
 
-    async def _behind(self, consumer: AIOKafkaConsumer) -> bool:
+    async def _stalled(self, consumer: AIOKafkaConsumer) -> bool:
+        """Whether a partition has records that this consumer does not give, though it was asked for them."""
+        asked = self._polls > ENOUGH_POLLS * len(self.position)
+        before = self._waiting
+        self._checked, self._polls, self._waiting = time.monotonic(), 0, {}
+        if asked and any(self.position[partition] == offset for partition, offset in before.items()):
+            return True
         try:
             ends: dict[TopicPartition, int] = await asyncio.wait_for(
-                consumer.end_offsets(list(self.position)), timeout=5
+                consumer.end_offsets(list(self.position)), timeout=settings.CLOSE_SECONDS
             )
-        except (KafkaError, TimeoutError):
-            return False
-        return any(end > self.position[partition] for partition, end in ends.items())
+        except (KafkaError, TimeoutError) as error:
+            log.debug("the broker does not tell its offsets: %r", error)
+            return True
+        self._waiting = {p: offset for p, offset in self.position.items() if ends[p] > offset}
+        return False
 
 
 async def start(client: Any) -> None:
@@ -102,3 +137,19 @@ async def start(client: Any) -> None:
     except BaseException:
         await client.stop()
         raise
+
+
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, however broken it is."""
+    try:
+        await asyncio.wait_for(consumer.stop(), settings.CLOSE_SECONDS)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("a consumer did not close: %r", error)
+
+
+def _closed() -> BusError:
+    return BusError("What reads the log has been closed already.", "Open a new subscription.")
+
+
+def _places(error: OffsetOutOfRangeError) -> str:
+    return ", ".join(f"{p.topic}/{p.partition}@{offset}" for p, offset in error.args[0].items())

@@ -45,7 +45,11 @@ def text(name: str) -> str:
 
 
 def fingerprint(schema_text: str) -> bytes:
-    """The CRC-64-AVRO fingerprint of a schema's canonical form, 8 bytes (Avro 1.12, Schema Fingerprints)."""
+    """The CRC-64-AVRO fingerprint of a schema's canonical form (Avro 1.12, Schema Fingerprints).
+
+    Eight bytes in the order of Avro's single-object encoding: the lowest first. Docs, defaults and logical
+    types are not part of it.
+    """
     canonical = to_parsing_canonical_form(json.loads(schema_text))
     return bytes.fromhex(fastavro_fingerprint(canonical, "CRC-64-AVRO"))
 

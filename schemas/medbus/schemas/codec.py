@@ -7,9 +7,10 @@ deserializer reads it. The fingerprint header tells a reader that the id still m
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from fastavro import schemaless_reader, schemaless_writer
@@ -24,6 +25,9 @@ FINGERPRINT = "medbus-fingerprint"
 """Name of the header with the 8-byte CRC-64-AVRO fingerprint of the writer's schema."""
 
 _FRAME = struct.Struct(">bI")
+
+_OWN_TYPES = (bytes, datetime, UUID)
+"""What is checked as it is: a text is no UUID, no time and no bytes, even where it could be read as one."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -70,8 +74,11 @@ class Codec:
         kind = type(event)
         writer = self._writers.get(kind) or self._writer(kind)
         try:
+            # The classes do not check what they are made of: this does for types, the writer for fields.
+            own = msgspec.to_builtins(event, builtin_types=_OWN_TYPES)
+            msgspec.convert(own, kind, builtin_types=_OWN_TYPES)
             fields = msgspec.to_builtins(event, builtin_types=(bytes, datetime))
-            msgspec.convert(fields, kind)
+            _refuse_unreadable_times(fields)
             buffer = BytesIO()
             buffer.write(writer.frame)
             schemaless_writer(buffer, writer.schema, fields, strict=True)
@@ -134,12 +141,15 @@ class Codec:
             text = self.registry.text(schema_id)
         except SchemaError as error:
             raise UnknownSchema(error.message, error.advice) from error
-        written = avro.parse(text)
-        name = written["name"]
+        try:
+            written = avro.parse(text)
+            name = written["name"]
+            fingerprint = avro.fingerprint(text)
+        except Exception as error:  # the registry may hold other programs' schemas, in any language
+            raise UndecodableRecord(f"Schema id {schema_id} is no Avro record schema: {error!r}.") from error
         event = avro.EVENT_NAMED.get(name)
         if event is None:
             raise UndecodableRecord(f"This version of medbus does not know {name}.", "Update medbus.")
-        fingerprint = avro.fingerprint(text)
         own = avro.text(name)
         reader = _Reader(
             event=event,
@@ -149,3 +159,12 @@ class Codec:
         )
         self._readers[schema_id] = reader
         return reader
+
+
+def _refuse_unreadable_times(fields: dict[str, Any]) -> None:
+    """Raise OverflowError for a time that falls out of the calendar in UTC: it could not be read again."""
+    for value in fields.values():
+        if type(value) is datetime:
+            value.astimezone(UTC)
+        elif type(value) is dict:
+            _refuse_unreadable_times(value)

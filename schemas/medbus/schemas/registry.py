@@ -5,11 +5,14 @@ state, built from such records; reading and writing the topic is the bus client'
 """
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 from medbus.schemas import avro
 from medbus.schemas.errors import SchemaError
+
+log = logging.getLogger(__name__)
 
 TOPIC = "_schemas"
 
@@ -41,23 +44,40 @@ class Registry:
     """Schemas by id and by subject."""
 
     _by_id: dict[int, str] = field(default_factory=dict)
-    _subjects: dict[str, dict[int, Version]] = field(default_factory=dict)
+    _subject_of_id: dict[int, str] = field(default_factory=dict)
+    _versions: dict[tuple[str, int], Version] = field(default_factory=dict)
+    _deleted: set[tuple[str, int]] = field(default_factory=set)
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take up a record of the topic. Records of other kinds (configuration, no-ops) change nothing."""
-        header: dict[str, Any] = json.loads(key) if key else {}
-        if header.get("keytype") != "SCHEMA":
-            return
-        versions = self._subjects.setdefault(header["subject"], {})
-        fields: dict[str, Any] = json.loads(value) if value else {"deleted": True}
-        if fields.get("deleted"):
-            versions.pop(header["version"], None)
-            return
-        version = Version(
-            subject=header["subject"], version=header["version"], id=fields["id"], text=fields["schema"]
-        )
-        versions[version.version] = version
-        self._by_id[version.id] = version.text
+        """Take up a record of the topic.
+
+        An id once given keeps its schema: a record that gives it to another one (two programs that
+        registered at the same time) changes nothing. A version that is deleted is listed no more, but its id
+        still reads what was written with it. Records of other kinds (configuration, no-ops), and what is no
+        record of a registry at all, change nothing: they can't be taken out of the topic, and must not keep
+        the service from starting.
+        """
+        header, fields = _fields(key), _fields(value)
+        match header, fields:
+            case {"keytype": "SCHEMA", "subject": str(subject), "version": int(number)}, {
+                "id": int(schema_id),
+                "schema": str(text),
+            }:
+                if self._by_id.setdefault(schema_id, text) != text:
+                    log.warning(
+                        "schema id %d is given to %s as well, and stays what it was", schema_id, subject
+                    )
+                    return
+                self._subject_of_id.setdefault(schema_id, subject)
+                at = subject, number
+                self._versions[at] = Version(subject=subject, version=number, id=schema_id, text=text)
+                (self._deleted.add if fields.get("deleted") else self._deleted.discard)(at)
+            case {"keytype": "SCHEMA", "subject": str(subject), "version": int(number)}, _ if not value:
+                gone = self._versions.pop((subject, number), None)
+                if gone and all(version.id != gone.id for version in self._versions.values()):
+                    del self._by_id[gone.id]
+            case {"keytype": "DELETE_SUBJECT", "subject": str(subject)}, {"version": int(last)}:
+                self._deleted |= {at for at in self._versions if at[0] == subject and at[1] <= last}
 
     def text(self, schema_id: int) -> str:
         """The schema of this id.
@@ -72,11 +92,15 @@ class Registry:
 
     def subjects(self) -> list[str]:
         """All subjects that have a version, sorted."""
-        return sorted(subject for subject, versions in self._subjects.items() if versions)
+        return sorted({subject for subject, number in self._versions.keys() - self._deleted})
 
     def versions(self, subject: str) -> list[Version]:
         """All versions of a subject, oldest first; empty where it is not known."""
-        return [version for _, version in sorted(self._subjects.get(subject, {}).items())]
+        return [
+            version
+            for at, version in sorted(self._versions.items())
+            if at[0] == subject and at not in self._deleted
+        ]
 
     def versions_of_id(self, schema_id: int) -> list[Version]:
         """All versions, of whatever subject, that have this id."""
@@ -98,18 +122,32 @@ class Registry:
         )
 
     def missing(self) -> list[Version]:
-        """What must be added so that every event of this program can be written."""
+        """What must be added to the topic, so that all events can be written and all that were be read.
+
+        These are this program's schemas, and those of which the only record was overwritten by another
+        program that registered at the same time: compaction would take them away.
+        """
         added: list[Version] = []
+        id_of_text = {text: schema_id for schema_id, text in self._by_id.items()}
+        listed = {version.id for version in self._versions.values()}
+        wanted = [(self._subject_of_id[i], text) for i, text in self._by_id.items() if i not in listed]
+        wanted += [(subject, avro.text(subject)) for subject in avro.EVENT_NAMED if not self._has(subject)]
         next_id = max(self._by_id, default=0) + 1
-        for subject in avro.EVENT_NAMED:
-            try:
-                self.id_of(subject)
-            except SchemaError:
-                number = max((v.version for v in self.versions(subject)), default=0) + 1
-                added.append(
-                    Version(subject=subject, version=number, id=next_id + len(added), text=avro.text(subject))
-                )
+        for subject, text in dict.fromkeys(wanted):
+            if (schema_id := id_of_text.get(text)) is None:
+                schema_id, next_id = next_id, next_id + 1
+            numbers = [n for s, n in self._versions if s == subject]
+            numbers += [version.version for version in added if version.subject == subject]
+            number = max(numbers, default=0) + 1
+            added.append(Version(subject=subject, version=number, id=schema_id, text=text))
         return added
+
+    def _has(self, subject: str) -> bool:
+        try:
+            self.id_of(subject)
+        except SchemaError:
+            return False
+        return True
 
     @classmethod
     def of_this_program(cls) -> "Registry":
@@ -118,6 +156,14 @@ class Registry:
         for version in registry.missing():
             registry.apply(*version.record())
         return registry
+
+
+def _fields(content: bytes | None) -> dict[str, Any]:
+    try:
+        fields = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -48,9 +48,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 """Every event topic keeps everything for ever and dates records by arrival, never by study date."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Topic:
-    """A topic.
+    """A topic; there is one object for each, so that it may be the key of a mapping.
 
     Attributes:
         name: its name without the installation's prefix.

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from medbus.compose.cli import catalog, console, credential, log, status, subscriber, topics, transfer, up
+from medbus.compose.cli import (
+    catalog,
+    console,
+    credential,
+    demonstration,
+    log,
+    status,
+    subscriber,
+    topics,
+    transfer,
+    up,
+)
 from medbus.schemas.errors import MedbusError
 
 app = typer.Typer(
@@ -35,6 +46,7 @@ def _common(
 
 
 app.command()(up.up)
+app.command()(demonstration.demo)
 app.command()(status.status)
 app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(credential.app, name="credential")

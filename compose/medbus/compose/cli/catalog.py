@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from medbus.compose.cli import console
@@ -11,6 +12,7 @@ from medbus.compose.settings import Settings
 from medbus.projections.conditions import ConditionReader, ImageConditions
 from medbus.projections.database import Database
 from medbus.projections.images import CatalogFilter, CatalogRow, ImageReader
+from medbus.schemas.conditions import DescribedCondition
 
 app = typer.Typer(help="Catalogs: images, their conditions, subscribers.", no_args_is_help=True)
 
@@ -19,6 +21,17 @@ ApparatusOption = Annotated[str | None, typer.Option(help="Only from this appara
 ModalityOption = Annotated[str | None, typer.Option(help="Only of this modality, as CT.")]
 StudyOption = Annotated[str | None, typer.Option(help="Only of this study (UID).")]
 LimitOption = Annotated[int, typer.Option(min=1, help="At most so many.")]
+
+
+class ConditionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which imaging conditions are wanted; None leaves that side open."""
+
+    patient_id: str | None = None
+    apparatus_id: str | None = None
+    sop_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    modality: str | None = None
+    keywords: tuple[str, ...] = ()
 
 
 @app.command()
@@ -79,18 +92,15 @@ def conditions(
         medbus catalog conditions --apparatus 'A_MRI#1'
         medbus catalog conditions --image 1.2.840.1 --json
     """
-    found = console.run(
-        read_conditions(
-            installation(home, kafka),
-            patient_id=patient,
-            apparatus_id=apparatus,
-            sop_instance_uid=image,
-            study_instance_uid=study,
-            modality=modality,
-            keywords=tuple(keywords or ()),
-            limit=limit,
-        )
+    chosen = ConditionFilter(
+        patient_id=patient,
+        apparatus_id=apparatus,
+        sop_instance_uid=image,
+        study_instance_uid=study,
+        modality=modality,
+        keywords=tuple(keywords or ()),
     )
+    found = console.run(read_conditions(installation(home, kafka), chosen, limit))
     show_conditions(found, json)
 
 
@@ -136,11 +146,17 @@ def show_conditions(found: list[ImageConditions], json: bool) -> None:
                 console.date_text(each.imaging_date),
                 each.apparatus_id,
                 each.modality,
-                "  ".join(f"{c.label}={c.text}{f' {c.unit}' if c.unit else ''}" for c in each.conditions),
+                "  ".join(condition_text(c) for c in each.conditions),
             )
             for each in found
         ],
     )
+
+
+def condition_text(condition: DescribedCondition) -> str:
+    """A condition for people, as TR=500 ms; a pure number has no unit."""
+    unit = "" if condition.unit in ("", "1") else f" {condition.unit}"
+    return f"{condition.label}={condition.text}{unit}"
 
 
 async def read_images(settings: Settings, chosen: CatalogFilter, limit: int) -> list[CatalogRow]:
@@ -149,7 +165,15 @@ async def read_images(settings: Settings, chosen: CatalogFilter, limit: int) -> 
         return await ImageReader(database).catalog(chosen, limit=limit)
 
 
-async def read_conditions(settings: Settings, *, limit: int, **chosen: object) -> list[ImageConditions]:
+async def read_conditions(settings: Settings, chosen: ConditionFilter, limit: int) -> list[ImageConditions]:
     """Rows of the condition catalog."""
     async with Database(settings.database_url) as database:
-        return await ConditionReader(database).find(limit=limit, **chosen)
+        return await ConditionReader(database).find(
+            patient_id=chosen.patient_id,
+            apparatus_id=chosen.apparatus_id,
+            sop_instance_uid=chosen.sop_instance_uid,
+            study_instance_uid=chosen.study_instance_uid,
+            modality=chosen.modality,
+            keywords=chosen.keywords,
+            limit=limit,
+        )

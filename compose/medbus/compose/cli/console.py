@@ -15,7 +15,8 @@ from rich.text import Text
 
 from medbus.schemas.errors import MedbusError
 
-out = Console(highlight=False)
+# A file or pipe has no width of its own: wide enough for a table.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 T = TypeVar("T")

@@ -41,7 +41,7 @@ def up(
         medbus up --kafka kafka-1:9092 --only gateway-dicom --only gateway-http
     """
     settings = compose.load(home=home, kafka=kafka, dicom_port=dicom_port, http_port=http_port)
-    console.run(_up(Service(settings, _tell, only or ())))
+    console.run(_up(Service(settings, tell_component, only or ())))
 
 
 async def _up(service: Service) -> None:
@@ -52,7 +52,8 @@ async def _up(service: Service) -> None:
     await service.run(stop, lambda: console.out.print("medbus is up. Stop it with Ctrl-C.", style="bold"))
 
 
-def _tell(component: str, state: str, detail: str) -> None:
+def tell_component(component: str, state: str, detail: str) -> None:
+    """Print a change of a component's state."""
     line = Text(f"{datetime.now(UTC):%H:%M:%S} ", style="dim")
     line.append(f"{component:<16} ", style="bold")
     line.append(f"{state:<11}", style=STYLES.get(state, ""))

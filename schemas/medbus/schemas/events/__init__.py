@@ -1,6 +1,6 @@
 """Everything that can happen in medbus, one class per Avro schema."""
 
-from medbus.schemas.events.base import Blob, Event, Instant, Meta, Scope, Value
+from medbus.schemas.events.base import Blob, Event, Instant, Int, Long, Meta, Scope, Value
 from medbus.schemas.events.dead_letters import DeadLettered, RecordHeader
 from medbus.schemas.events.decisions import Decision, RejectionReason, RequestAuthorized, RequestRejected
 from medbus.schemas.events.deliveries import Channel, DeliveryFailed, ImageDelivered
@@ -65,6 +65,8 @@ __all__ = [
     "ImageRegistered",
     "Instance",
     "Instant",
+    "Int",
+    "Long",
     "Meta",
     "Patient",
     "PrintFrame",

@@ -12,6 +12,12 @@ import msgspec
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A point in time that says its time zone: naive times are refused."""
 
+Int = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+"""An Avro int: 32 bits. fastavro would write a longer one, which readers in other languages refuse."""
+
+Long = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An Avro long: 64 bits."""
+
 
 class ValueType(msgspec.StructMeta):
     """Makes every record immutable and its fields keyword-only, so that no class has to say so."""
@@ -88,5 +94,5 @@ class Blob(Value):
     """The address of an immutable run of bytes in the blob store."""
 
     digest: str
-    size: int
+    size: Long
     transfer_syntax_uid: str

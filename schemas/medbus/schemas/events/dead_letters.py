@@ -1,6 +1,6 @@
 """Records that no component could handle, kept as they were."""
 
-from medbus.schemas.events.base import Event, Value
+from medbus.schemas.events.base import Event, Int, Long, Value
 
 
 class RecordHeader(Value):
@@ -15,8 +15,8 @@ class DeadLettered(Event):
 
     processor: str
     topic: str
-    partition: int
-    offset: int
+    partition: Int
+    offset: Long
     key: bytes | None = None
     value: bytes | None = None
     headers: tuple[RecordHeader, ...] = ()

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from medbus.schemas.events.base import Event, Instant, Scope
+from medbus.schemas.events.base import Event, Instant, Long, Scope
 
 
 class RejectionReason(StrEnum):
@@ -28,8 +28,8 @@ class RequestAuthorized(Event):
     subscriber: str
     apparatus_id: str | None = None
     scope: Scope
-    max_bytes: int | None = None
-    max_images: int | None = None
+    max_bytes: Long | None = None
+    max_images: Long | None = None
     expires_at: Instant
 
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from medbus.schemas.events.base import Event
+from medbus.schemas.events.base import Event, Int, Long
 
 
 class Channel(StrEnum):
@@ -25,7 +25,7 @@ class ImageDelivered(Event):
     study_instance_uid: str
     sop_instance_uid: str
     digest: str
-    size: int
+    size: Long
     transfer_syntax_uid: str
 
 
@@ -38,5 +38,5 @@ class DeliveryFailed(Event):
     destination: str
     study_instance_uid: str
     sop_instance_uid: str
-    status: int | None = None
+    status: Int | None = None
     reason: str

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from medbus.schemas.events.base import Blob, Event, Value
+from medbus.schemas.events.base import Blob, Event, Int, Value
 
 
 class Patient(Value):
@@ -32,7 +32,7 @@ class Series(Value):
 
     series_instance_uid: str
     modality: str = ""
-    series_number: int | None = None
+    series_number: Int | None = None
     series_date: str = ""
     series_time: str = ""
     series_description: str = ""
@@ -49,13 +49,13 @@ class Instance(Value):
 
     sop_instance_uid: str
     sop_class_uid: str
-    instance_number: int | None = None
+    instance_number: Int | None = None
     image_type: str = ""
     imaging_date: str = ""
     imaging_time: str = ""
-    rows: int | None = None
-    columns: int | None = None
-    number_of_frames: int | None = None
+    rows: Int | None = None
+    columns: Int | None = None
+    number_of_frames: Int | None = None
     comments: str = ""
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from medbus.schemas.events.base import Blob, Event, Value
+from medbus.schemas.events.base import Blob, Event, Int, Long, Value
 
 
 class Evidence(Value):
@@ -66,11 +66,11 @@ class ProcessingRequested(Request):
 class PrintFrame(Value):
     """One image on a sheet of film: place, size in printer pixels, image and frame."""
 
-    position: int
-    columns: int
-    rows: int
+    position: Int
+    columns: Int
+    rows: Int
     sop_instance_uid: str
-    frame_number: int
+    frame_number: Int
 
 
 class PrintRequested(Request):
@@ -78,7 +78,7 @@ class PrintRequested(Request):
 
     device: str
     film_size: str
-    copies: int
+    copies: Int
     frames: tuple[PrintFrame, ...]
 
 
@@ -89,7 +89,7 @@ class SoftwareReleaseRequested(Request):
     version: str
     channel: str
     digest: str
-    size: int
+    size: Long
 
 
 class SoftwareRequested(Request):

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-from medbus.schemas.events.base import Event, Instant, Scope, Value
+from medbus.schemas.events.base import Event, Instant, Int, Long, Scope, Value
 
 
 class Role(StrEnum):
@@ -35,7 +35,7 @@ class Apparatus(Value):
     ae_title: str
     modality: str = ""
     host: str | None = None
-    port: int | None = None
+    port: Int | None = None
 
 
 class Terms(Value):
@@ -46,7 +46,7 @@ class Terms(Value):
     apparatuses: tuple[Apparatus, ...] = ()
     networks: tuple[str, ...] = ()
     scope: Scope = Scope()
-    capacity_bytes: int | None = None
+    capacity_bytes: Long | None = None
 
 
 class SubscriberContracted(Event):

@@ -1,0 +1,110 @@
+"""Measure: `python -m bench` from the root of the repository, or `make bench`."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import profile
+from bench.decision import decision
+from bench.figure import Figure, Results
+from bench.footprint import footprint
+from bench.ingest import client_limit, ingest
+from bench.log import publish, replay
+from bench.retrieval import retrieval
+from bench.stage import FULL, QUICK, Stage
+from bench.visibility import visibility
+from medbus.schemas.errors import MedbusError
+
+RESULTS = Path(__file__).parent / "results"
+
+MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (publish, replay, client_limit, decision, ingest, retrieval, visibility, footprint)
+}
+
+TABLE_WIDTH = 160
+"""Columns that the table needs; a narrower terminal breaks its lines."""
+
+console = Console(highlight=False)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures medbus beside its peers on this machine: one JSON line per figure in "
+        "bench/results/latest.jsonl, and a table. Peers that are not installed leave their fields null.",
+        epilog="Examples: python -m bench --quick; python -m bench --only ingest visibility; "
+        "python -m bench profile",
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["figures", "profile"],
+        default="figures",
+        help="figures (the default), or a profile of where the time of the ingest goes",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=list(MEASUREMENTS), help="measure these, see --list"
+    )
+    parser.add_argument("--repetitions", type=int, default=3, help="of everything that is compared (3)")
+    parser.add_argument("--quick", action="store_true", help="fewer images and events: under two minutes")
+    parser.add_argument("--list", action="store_true", help="say what can be measured")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    given = arguments()
+    if given.list:
+        for name, measurement in MEASUREMENTS.items():
+            console.print(f"{name:14} {measurement.__doc__}", soft_wrap=True)
+        return 0
+    # A request to end is handled as Ctrl-C is: everything that was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"{time.monotonic() - start:6.1f} s  {text}", style="dim")
+
+    try:
+        with Stage(QUICK if given.quick else FULL, max(1, given.repetitions), say) as stage:
+            if given.what == "profile":
+                RESULTS.mkdir(exist_ok=True)
+                file = RESULTS / "ingest-profile.txt"
+                file.write_text(profile.ingest(stage))
+                console.print(file.read_text())
+                return 0
+            return measure(stage, given.only or list(MEASUREMENTS))
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return 130
+    except MedbusError as error:
+        console.print(f"Error: {error}", style="bold red", markup=False)
+        return 1
+
+
+def measure(stage: Stage, names: list[str]) -> int:
+    """Measure what is named; one that fails does not keep the others from being measured."""
+    results = Results(RESULTS / "latest.jsonl")
+    failed = []
+    for name in names:
+        try:
+            results.add(MEASUREMENTS[name](stage))
+        except (MedbusError, OSError, AssertionError) as error:
+            failed.append(name)
+            console.print(f"{name} failed: {error}", style="bold red", markup=False)
+    results.table(Console(width=max(TABLE_WIDTH, console.width)))
+    console.print(f"{len(results.figures)} figures are in {results.path}.")
+    if failed:
+        console.print(f"Not measured: {', '.join(failed)}.", style="bold red")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

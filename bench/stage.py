@@ -1,0 +1,131 @@
+"""What the measurements share, each part made when it is first asked for, and all of it gone at the end."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from bench import orthanc
+from bench.orthanc import Orthanc
+from bench.series import Series
+from bench.service import Service
+from bench.slice import Slice
+from bench.storescp import Storescp
+from medbus.schemas.errors import MedbusError
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        slices: of a CT study of 512 KiB each.
+        events: for replay and rebuild.
+        requests: one after the other, where latencies are measured.
+    """
+
+    slices: int
+    events: int
+    requests: int
+
+
+FULL = Size(slices=400, events=60_000, requests=300)
+QUICK = Size(slices=100, events=10_000, requests=100)
+
+COPIES = 50
+"""The studies that all servers together keep until the end, rounded up."""
+
+
+class Stage:
+    """Use with `with`.
+
+    Args:
+        size: how much is measured.
+        repetitions: of everything that is compared.
+        say: tells the person who waits.
+
+    Raises:
+        MedbusError: on entering, if the disk has too little room.
+    """
+
+    def __init__(self, size: Size, repetitions: int, say: Callable[[str], None]) -> None:
+        self.size = size
+        self.repetitions = repetitions
+        self.say = say
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.folder = Path(
+            self._stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="medbus-bench-", ignore_cleanup_errors=True)
+            )
+        )
+        try:
+            self._check_space()
+        except MedbusError:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _check_space(self) -> None:
+        needed = self.size.slices * COPIES * 512 * 1024
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise MedbusError(
+                f"{self.folder.parent} has {free / 1e9:.1f} GB free; {needed / 1e9:.1f} GB are needed.",
+                "Name another folder in TMPDIR, or measure with --quick.",
+            )
+
+    @cached_property
+    def series(self) -> Series:
+        """The synthetic CT series, its files written."""
+        self.say(f"making {self.size.slices} CT slices")
+        series = Series(self.new_folder("series"), self.size.slices)
+        assert series.files
+        return series
+
+    def study(self) -> list[Slice]:
+        """A study that nobody has seen yet."""
+        return self.series.study(uuid4().hex)
+
+    @cached_property
+    def destination(self) -> Storescp:
+        """Takes what is moved."""
+        return self._stack.enter_context(Storescp(self.new_folder("destination"), keep=False))
+
+    @cached_property
+    def service(self) -> Service:
+        """The whole of medbus, running."""
+        self.say("starting medbus")
+        return self._stack.enter_context(Service(self.new_folder("medbus"), self.destination.port))
+
+    @cached_property
+    def orthanc(self) -> Orthanc | None:
+        """The peer, running; None if it is not installed."""
+        program = orthanc.program()
+        if program is None:
+            self.say(orthanc.INSTALL)
+            return None
+        return self._stack.enter_context(
+            Orthanc(program, self.new_folder("orthanc"), {"STORESCP": self.destination.port})
+        )
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder."""
+        folder = self.folder / name
+        folder.mkdir()
+        return folder

@@ -1,0 +1,47 @@
+"""The addresses of blobs: the BLAKE3 of their bytes."""
+
+import re
+from typing import Final
+
+from blake3 import blake3
+
+from medbus.gateways.blobs.errors import BlobNotFound
+
+_ADDRESS: Final = re.compile(r"blake3:([0-9a-f]{64})")
+
+
+class Digest:
+    """Computes an address while the bytes go by."""
+
+    def __init__(self) -> None:
+        self._hash = blake3()
+        self.size = 0
+
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes."""
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    @property
+    def address(self) -> str:
+        """The address of the bytes so far, such as `blake3:af1349…`."""
+        return f"blake3:{self._hash.hexdigest()}"
+
+
+def address_of(data: bytes | bytearray | memoryview) -> str:
+    """The address of a run of bytes."""
+    digest = Digest()
+    digest.update(data)
+    return digest.address
+
+
+def key_of(address: str) -> str:
+    """Where a blob stands below the root of a store: `blake3/af/af1349…`, so that no folder grows too large.
+
+    Raises:
+        BlobNotFound: it is no address.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise BlobNotFound(address)
+    return f"blake3/{match[1][:2]}/{match[1]}"

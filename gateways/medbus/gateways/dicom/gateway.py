@@ -1,0 +1,150 @@
+"""The DICOM gateway as a process: puts its parts together and runs them until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from medbus.bus import Bus
+from medbus.gateways.blobs import BlobStore
+from medbus.gateways.dicom.committing import Committing
+from medbus.gateways.dicom.finding import Finding
+from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
+from medbus.gateways.dicom.pynetdicom.connector import PynetdicomConnector
+from medbus.gateways.dicom.retrieving import Retrieving
+from medbus.gateways.dicom.service import DicomService
+from medbus.gateways.dicom.settings import Settings
+from medbus.gateways.dicom.storing import Storing
+from medbus.gateways.dicom.tls import client_context, server_context
+from medbus.gateways.grants import Grants, utc_now
+from medbus.gateways.ready import announce
+from medbus.projections.database import Database
+from medbus.projections.directory import DirectoryReader
+from medbus.projections.images import ImageReader
+
+_SENDING_THREADS = 64
+"""Each image that is on its way to a peer holds one."""
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
+    """A running gateway, in this process.
+
+    Raises:
+        MedbusError: a part of it can't be had.
+    """
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(
+            Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix)
+        )
+        database = await stack.enter_async_context(Database(settings.database))
+        blobs = await BlobStore.open(settings.blobs)
+        grants = await stack.enter_async_context(Grants(bus, timeout=settings.decision_timeout))
+        executor = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="dicom-sender")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        service = _service(
+            settings, bus=bus, database=database, blobs=blobs, grants=grants, executor=executor
+        )
+        stack.push_async_callback(service.committing.close)
+        acceptor = await stack.enter_async_context(
+            Acceptor(
+                service,
+                executor,
+                host=settings.host,
+                port=settings.port,
+                ae_title=settings.ae_title,
+                tls=None if settings.tls is None else server_context(settings.tls),
+                network_timeout=settings.network_timeout,
+                dimse_timeout=settings.dimse_timeout,
+                maximum_associations=settings.maximum_associations,
+                grace=settings.grace,
+            )
+        )
+        yield acceptor, grants
+
+
+async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Run the gateway until `stop` is set; `ready` is called with its address when peers can connect.
+
+    Raises:
+        MedbusError: it can't start, or can't go on.
+    """
+    async with gateway(settings) as (acceptor, grants):
+        ready(f"{settings.host}:{acceptor.port}")
+        # Without the decisions nobody could be let in: better to end and be started again.
+        deaf = asyncio.create_task(grants.run())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait((deaf, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if deaf.done():
+            deaf.result()
+        deaf.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await deaf
+
+
+async def main(settings: Settings) -> None:
+    """Run the gateway until SIGTERM or SIGINT.
+
+    Raises:
+        MedbusError: it can't start, or can't go on.
+    """
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await run(settings, stop=stop, ready=lambda address: announce(settings.ready_file, address))
+
+
+def _service(
+    settings: Settings,
+    *,
+    bus: Bus,
+    database: Database,
+    blobs: BlobStore,
+    grants: Grants,
+    executor: ThreadPoolExecutor,
+) -> DicomService:
+    images, directory = ImageReader(database), DirectoryReader(database)
+    connector = PynetdicomConnector(
+        executor,
+        ae_title=settings.ae_title,
+        timeout=settings.dimse_timeout,
+        tls=None if settings.tls_outgoing is None else client_context(settings.tls_outgoing),
+    )
+    storing = Storing(
+        bus=bus,
+        blobs=blobs,
+        images=images,
+        database=database,
+        source=settings.source,
+        clock=utc_now,
+        publish_timeout=settings.publish_timeout,
+    )
+    return DicomService(
+        grants=grants,
+        storing=storing,
+        finding=Finding(images=images, ae_title=settings.ae_title),
+        retrieving=Retrieving(
+            bus=bus,
+            grants=grants,
+            blobs=blobs,
+            images=images,
+            directory=directory,
+            connector=connector,
+            source=settings.source,
+            clock=utc_now,
+        ),
+        committing=Committing(
+            storing=storing,
+            images=images,
+            directory=directory,
+            database=database,
+            blobs=blobs,
+            connector=connector,
+            ae_title=settings.ae_title,
+        ),
+        source=settings.source,
+        clock=utc_now,
+    )

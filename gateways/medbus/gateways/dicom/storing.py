@@ -1,0 +1,282 @@
+"""C-STORE: an image is durable and on the log before it is answered with success (PS3.4 Annex B)."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from medbus.bus import Bus, Position
+from medbus.gateways.blobs import BlobError, BlobStore
+from medbus.gateways.dicom import comparison, registration
+from medbus.gateways.dicom.conversation import Conversation
+from medbus.gateways.dicom.dataset import (
+    Head,
+    HeadScanner,
+    MissingIdentifier,
+    OversizedDataSet,
+    TruncatedDataSet,
+    UnreadableDataSet,
+)
+from medbus.gateways.dicom.presentation import Service
+from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused
+from medbus.gateways.grants import Clock, Exhausted, Grant
+from medbus.projections.database import Database
+from medbus.projections.errors import CatalogMissing
+from medbus.projections.images import ImageReader
+from medbus.schemas.errors import BusError
+from medbus.schemas.events import Blob, Event
+
+log = logging.getLogger(__name__)
+
+PUBLISH_TIMEOUT = 60.0
+"""Seconds to wait for the log to take an event, before the peer is told to come again."""
+
+RECENT_IMAGES = 100_000
+"""How many images of this gateway are remembered for the time until the catalog shows them."""
+
+LARGEST_COMPARED = 512 * 1024 * 1024
+"""Bytes: larger data sets under one SOP Instance UID are only compared by digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """What the command set of a C-STORE says, with the context's transfer syntax."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """An image that this gateway registered: what is served, its class, and its place in the log."""
+
+    blob: Blob
+    sop_class_uid: str
+    position: Position
+
+
+class Storing:
+    """Stores images.
+
+    Args:
+        bus: the log.
+        blobs: where data sets are kept.
+        images: the image catalog.
+        database: tells how far the catalog has come.
+        source: names this gateway in events.
+        clock: the time.
+        publish_timeout: seconds to wait for the log.
+        recent: how many images to remember for the time until the catalog shows them.
+    """
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        blobs: BlobStore,
+        images: ImageReader,
+        database: Database,
+        source: str,
+        clock: Clock,
+        publish_timeout: float = PUBLISH_TIMEOUT,
+        recent: int = RECENT_IMAGES,
+    ) -> None:
+        self._bus = bus
+        self._blobs = blobs
+        self._images = images
+        self._database = database
+        self._source = source
+        self._clock = clock
+        self._publish_timeout = publish_timeout
+        self._recent: OrderedDict[str, Acknowledged] = OrderedDict()
+        self._recent_limit = recent
+        self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def acknowledged(self, sop_instance_uid: str) -> Acknowledged | None:
+        """What this gateway remembers of an image; the catalog knows the rest."""
+        return self._recent.get(sop_instance_uid)
+
+    async def store(
+        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[bytes]
+    ) -> Outcome:
+        """Receive, check and register one image.
+
+        Args:
+            conversation: needs a grant for registration.
+            request: the command.
+            chunks: the encoded data set, as it comes.
+
+        Returns:
+            0000H: durable, and registered now or before.
+            0111H: other contents are registered under this SOP Instance UID; both are kept, the first is
+                served, and the conflict is on the log.
+            0124H: not granted, or the image lies outside the grant's scope.
+            A700H: no capacity, no space, or blob store or log can't be reached; nothing is acknowledged.
+            A900H: SOP class or instance of the data set are not those of the command.
+            C000H: the data set is cut short, malformed, or lacks identifiers.
+        """
+        try:
+            await self._store(conversation, request, chunks)
+        except Refused as error:
+            log.info(
+                "%s: %s of %s not stored: %04XH %s",
+                conversation.peer,
+                request.sop_instance_uid,
+                request.sop_class_uid,
+                error.code,
+                error,
+            )
+            return error.outcome
+        return SUCCESS
+
+    async def _store(
+        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[bytes]
+    ) -> None:
+        grant = await conversation.grant(Service.REGISTRATION)
+        head, blob = await self._receive(grant, request, chunks)
+        async with self._alone(request.sop_instance_uid):
+            known = await self._known(request.sop_instance_uid)
+            if known is None:
+                await self._register(grant, head, blob)
+            elif known.digest != blob.digest:
+                await self._duplicate(grant, head, known, blob)
+
+    async def _receive(
+        self, grant: Grant, request: StoreRequest, chunks: AsyncIterator[bytes]
+    ) -> tuple[Head, Blob]:
+        try:
+            scanner = HeadScanner(request.transfer_syntax_uid)
+            async with self._blobs.writer(request.transfer_syntax_uid) as writer:
+                async for chunk in chunks:
+                    scanner.feed(chunk)
+                    await writer.write(chunk)
+                head = scanner.finish()
+                _check_command(head, request)
+                _check_scope(head, grant)
+                return head, await writer.finish()
+        except MissingIdentifier as error:
+            raise Refused(Code.CANNOT_UNDERSTAND, f"missing or invalid {error.keyword}") from error
+        except TruncatedDataSet as error:
+            raise Refused(Code.CANNOT_UNDERSTAND, "the data set is cut short") from error
+        except OversizedDataSet as error:
+            raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
+        except UnreadableDataSet as error:
+            raise Refused(Code.CANNOT_UNDERSTAND, error.message) from error
+        except BlobError as error:
+            raise _blobs_failed(error) from error
+
+    async def _known(self, sop_instance_uid: str) -> Blob | None:
+        """The blob that is served for this image now."""
+        mine = self._recent.get(sop_instance_uid)
+        if mine is not None:
+            if not await self._database.reached(mine.position, 0):
+                return mine.blob
+            del self._recent[sop_instance_uid]  # from here on the catalog knows better: it may be erased
+        try:
+            image = await self._images.image(sop_instance_uid)
+        except CatalogMissing:  # a new installation, or one whose catalogs are being rebuilt
+            return None
+        return None if image is None else image.blob
+
+    async def _register(self, grant: Grant, head: Head, blob: Blob) -> None:
+        try:
+            grant.take(blob.size)
+        except Exhausted as error:
+            raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
+        try:
+            header = None
+            if head.header_is_large:
+                header = await self._blobs.put(head.header, head.header_transfer_syntax_uid)
+            event = registration.registered(
+                head,
+                blob=blob,
+                header_blob=header,
+                grant=grant.decision,
+                occurred_at=self._clock(),
+                source=self._source,
+            )
+            position = await self._publish(event)
+        except BaseException as error:
+            grant.give_back(blob.size)
+            if isinstance(error, BlobError):
+                raise _blobs_failed(error) from error
+            raise
+        instance = head.instance
+        self._remember(instance.sop_instance_uid, Acknowledged(blob, instance.sop_class_uid, position))
+
+    async def _duplicate(self, grant: Grant, head: Head, known: Blob, blob: Blob) -> None:
+        """Other bytes came under a known UID: the same image in another encoding, or a conflict."""
+        if max(known.size, blob.size) <= LARGEST_COMPARED:
+            try:
+                same = await asyncio.to_thread(self._same, known, blob)
+            except BlobError as error:
+                raise _blobs_failed(error) from error
+            if same:
+                return
+        await self._publish(
+            registration.conflicted(
+                head,
+                registered=known,
+                refused=blob,
+                grant=grant.decision,
+                occurred_at=self._clock(),
+                source=self._source,
+            )
+        )
+        raise Refused(Code.DUPLICATE_SOP_INSTANCE, "other contents are registered under this UID")
+
+    def _same(self, known: Blob, blob: Blob) -> bool:
+        read = self._blobs.blocking.read
+        return comparison.same_elements(
+            read(known.digest), known.transfer_syntax_uid, read(blob.digest), blob.transfer_syntax_uid
+        )
+
+    async def _publish(self, event: Event) -> Position:
+        try:
+            async with asyncio.timeout(self._publish_timeout):
+                return await self._bus.publish(event)
+        except TimeoutError as error:
+            # Whether the log took it is not known; sent again, the image yields the same event.
+            raise Refused(Code.OUT_OF_RESOURCES, "the event log does not answer, send again") from error
+        except BusError as error:
+            raise Refused(Code.OUT_OF_RESOURCES, "the event log took nothing") from error
+
+    def _remember(self, sop_instance_uid: str, image: Acknowledged) -> None:
+        self._recent[sop_instance_uid] = image
+        while len(self._recent) > self._recent_limit:
+            self._recent.popitem(last=False)
+
+    @asynccontextmanager
+    async def _alone(self, sop_instance_uid: str) -> AsyncIterator[None]:
+        """One decision at a time about a SOP Instance UID."""
+        lock, users = self._busy.get(sop_instance_uid, (asyncio.Lock(), 0))
+        self._busy[sop_instance_uid] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._busy.pop(sop_instance_uid)
+            if users > 1:
+                self._busy[sop_instance_uid] = (lock, users - 1)
+
+
+def _check_command(head: Head, request: StoreRequest) -> None:
+    if head.instance.sop_class_uid != request.sop_class_uid:
+        raise Refused(Code.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "SOP Class UID is not that of the command")
+    if head.instance.sop_instance_uid != request.sop_instance_uid:
+        raise Refused(Code.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "SOP Instance UID is not that of the command")
+
+
+def _check_scope(head: Head, grant: Grant) -> None:
+    if not grant.scope.holds(
+        patient_id=head.patient.patient_id, registrant=grant.subscriber, modality=head.series.modality
+    ):
+        raise Refused(Code.NOT_AUTHORIZED, "patient or modality lie outside the contract")
+
+
+def _blobs_failed(error: BlobError) -> Refused:
+    log.error("blob store: %s", error)
+    return Refused(Code.OUT_OF_RESOURCES, error.message)

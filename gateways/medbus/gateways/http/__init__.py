@@ -1,0 +1,1 @@
+"""The HTTP gateway: the schema registry's read calls, and health."""

@@ -1,0 +1,47 @@
+"""`python -m medbus.gateways.http`: the HTTP gateway as a process of its own."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from medbus.bus.settings import DEFAULT_PREFIX
+from medbus.gateways.http.gateway import DEFAULT_PORT, Settings, main
+from medbus.schemas.errors import MedbusError
+
+
+def settings(arguments: list[str] | None = None) -> Settings:
+    """Settings from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m medbus.gateways.http",
+        description="Answers a schema registry's read calls, and says whether the service is well.",
+        epilog="Example: python -m medbus.gateways.http --bootstrap 127.0.0.1:9092 "
+        "--database sqlite+aiosqlite:///catalog.sqlite",
+    )
+    parser.add_argument("--bootstrap", required=True, metavar="HOST:PORT", help="Kafka brokers")
+    parser.add_argument("--prefix", default=DEFAULT_PREFIX, help="prefix of the topics (%(default)s)")
+    parser.add_argument("--database", required=True, metavar="URL", help="where the catalogs are")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port, 0 for any (%(default)s)")
+    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="where to write port and process id")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    logging.getLogger("medbus").setLevel(logging.INFO)
+    return Settings(
+        bootstrap=given.bootstrap,
+        database=given.database,
+        prefix=given.prefix,
+        host=given.host,
+        port=given.port,
+        ready_file=given.ready_file,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(settings()))
+    except MedbusError as error:
+        sys.exit(str(error))

@@ -1,0 +1,121 @@
+"""The HTTP gateway as a process."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from medbus.bus import Bus
+from medbus.bus.settings import DEFAULT_PREFIX
+from medbus.gateways.http.app import application
+from medbus.gateways.ready import announce
+from medbus.projections.database import Database
+from medbus.schemas.errors import MedbusError
+
+DEFAULT_PORT = 8042
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that can be set.
+
+    Attributes:
+        bootstrap: HOST:PORT of Kafka brokers, separated by commas.
+        database: URL of the catalogs.
+        prefix: the installation's prefix of topics.
+        host: the address to listen at.
+        port: the port; 0 for any free one.
+        source: names this gateway.
+        grace: seconds for running requests when it stops.
+        ready_file: written as JSON when clients can connect: address, port and process id.
+    """
+
+    bootstrap: str
+    database: str
+    prefix: str = DEFAULT_PREFIX
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    source: str = "gateway-http"
+    grace: float = 5.0
+    ready_file: Path | None = None
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[int]:
+    """A running gateway, in this process; its port.
+
+    Raises:
+        MedbusError: the port can't be had, or Kafka does not answer.
+    """
+    async with (
+        Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix) as bus,
+        Database(settings.database) as database,
+    ):
+        listener = _listener(settings)
+        server = _Server(
+            uvicorn.Config(
+                application(bus, database),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=int(settings.grace),
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Run the gateway until `stop` is set; `ready` is called with its address when clients can connect.
+
+    Raises:
+        MedbusError: it can't start.
+    """
+    async with gateway(settings) as port:
+        ready(f"{settings.host}:{port}")
+        await stop.wait()
+
+
+async def main(settings: Settings) -> None:
+    """Run the gateway until SIGTERM or SIGINT.
+
+    Raises:
+        MedbusError: it can't start.
+    """
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await run(settings, stop=stop, ready=lambda address: announce(settings.ready_file, address))
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's business, not the server's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listener(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise MedbusError(
+            f"Port {settings.port} at {settings.host} can't be listened at: {error}.",
+            "Choose another with --port.",
+        ) from error
+    return listener

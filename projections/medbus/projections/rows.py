@@ -1,0 +1,146 @@
+"""Many rows in one statement, as one JSON text.
+
+SQLite's driver takes the interpreter's lock for every row of an `executemany`; beside a thread that decodes
+events, each of them waits for milliseconds. A JSON text is unpacked within the database, and the lock is free
+meanwhile. PostgreSQL can do the same.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.selectable import FromClause
+
+Row = tuple[Any, ...]
+"""Values in the order of a table's columns: texts, whole numbers, null; a mapping is kept as a JSON text."""
+
+text_type = Text().with_variant(Text(collation="C"), "postgresql")
+"""Texts that are ordered by code point in every database."""
+
+_encoder = msgspec.json.Encoder()
+_PARAMETER = "document"
+
+
+def add(connection: Connection, table: Table, new: Sequence[Row]) -> None:
+    """Insert rows; those whose key is there already are left out."""
+    if new:
+        _execute(connection, _statement(table, connection.dialect.name, "add"), new)
+
+
+def replace(connection: Connection, table: Table, new: Sequence[Row]) -> None:
+    """Insert rows; those whose key is there already take the place of the old ones. No key may come twice."""
+    if new:
+        _execute(connection, _statement(table, connection.dialect.name, "replace"), new)
+
+
+def count(connection: Connection, table: Table, new: Sequence[Row]) -> None:
+    """Insert rows with counters; where the key is there already, add to its counters.
+
+    The counters are the columns with `info={"counter": True}`. No key may come twice.
+    """
+    if new:
+        _execute(connection, _statement(table, connection.dialect.name, "count"), new)
+
+
+def remove(connection: Connection, table: Table, column: str, values: Sequence[str]) -> None:
+    """Delete the rows whose column has one of some values."""
+    if values:
+        connection.execute(delete(table).where(among(connection, table.c[column], values)))
+
+
+def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether a column has one of some values, however many they are."""
+    document = bindparam(None, document_of(values), Text)
+    if connection.dialect.name == "sqlite":
+        return column.in_(select(func.json_each(document).table_valued("value").c.value))
+    element = func.jsonb_array_elements_text(cast(document, postgresql.JSONB)).table_valued("value").c.value
+    return column.in_(select(element if isinstance(column.type, Text) else cast(element, column.type)))
+
+
+def json_value(connection: Connection, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
+    """The value of a key in a column that holds a JSON object, as text; null where it is not there."""
+    document = column if connection.dialect.name == "sqlite" else cast(column, postgresql.JSONB)
+    return document.op("->>")(key)
+
+
+def document_of(values: Sequence[Any]) -> str:
+    """Rows or values as a JSON text. What no database takes, the NUL character, is left out."""
+    document = _encoder.encode(values)
+    if b"\\u0000" in document:
+        document = _encoder.encode(_without_nul(msgspec.json.decode(document)))
+    return document.decode()
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(each) for key, each in value.items()}
+    return value
+
+
+def _execute(connection: Connection, statement: Executable, new: Sequence[Row]) -> None:
+    connection.execute(statement, {_PARAMETER: document_of(new)})
+
+
+@cache
+def _statement(table: Table, dialect: str, action: str) -> Insert:
+    insert, source, element = _SOURCES[dialect]()
+    chosen = select(*(element(number, column.type) for number, column in enumerate(table.columns)))
+    statement = insert(table).from_select(
+        [column.name for column in table.columns],
+        # Without a condition SQLite would take ON CONFLICT for a join's.
+        chosen.select_from(source).where(true()),
+    )
+    keys = [column.name for column in table.primary_key]
+    if action == "add":
+        return statement.on_conflict_do_nothing()
+    if action == "replace":
+        changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+    else:
+        changed = {c.name: c + statement.excluded[c.name] for c in table.columns if c.info.get("counter")}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
+
+
+Element = Callable[[int, Any], ColumnElement[Any]]
+Source = tuple[Callable[[Table], Any], FromClause, Element]
+
+
+def _sqlite() -> Source:
+    source = func.json_each(bindparam(_PARAMETER, type_=Text)).table_valued("value")
+    return sqlite.insert, source, lambda number, _: literal_column(f"value ->> {number}")
+
+
+def _postgresql() -> Source:
+    document = cast(bindparam(_PARAMETER, type_=Text), postgresql.JSONB)
+    source = func.jsonb_array_elements(document).table_valued("value")
+
+    def element(number: int, kind: Any) -> ColumnElement[Any]:
+        value: ColumnElement[Any] = literal_column(f"value ->> {number}")
+        return cast(value, kind) if isinstance(kind, Integer | BigInteger) else value
+
+    return postgresql.insert, source, element
+
+
+_SOURCES: dict[str, Callable[[], Source]] = {"sqlite": _sqlite, "postgresql": _postgresql}

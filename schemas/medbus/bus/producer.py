@@ -1,0 +1,175 @@
+"""A producer that does not give up: a broken one is replaced, and what it did not deliver is sent again."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+from medbus.bus import admin, settings
+from medbus.bus.reader import start
+from medbus.schemas.codec import Encoded
+from medbus.schemas.errors import BusError, InvalidEvent
+
+log = logging.getLogger(__name__)
+
+_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, ValueError, TypeError)
+_FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, InvalidTopicError)
+
+
+class Sent(NamedTuple):
+    """Where a record was written."""
+
+    partition: int
+    offset: int
+
+
+class Producer:
+    """Writes records, each until every in-sync replica has it.
+
+    Args:
+        bootstrap: HOST:PORT of the brokers.
+        client_id: how this client names itself to the broker.
+    """
+
+    def __init__(self, bootstrap: str, client_id: str) -> None:
+        self.bootstrap = bootstrap
+        self.client_id = client_id
+        self._client: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+        self._closed = False
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def send(self, topic: str, record: Encoded) -> Sent:
+        """Write a record; see `Bus.publish`."""
+        while True:
+            client = await self._started()
+            try:
+                sent = await client.send_and_wait(
+                    topic, record.value, key=record.key, headers=list(record.headers)
+                )
+            except UnknownTopicOrPartitionError as error:
+                # It may also be that no broker could be asked for so long.
+                if not await self._may_exist(topic):
+                    raise BusError(f"There is no topic {topic}.", "Run `medbus topics create`.") from error
+            except _REFUSED as error:
+                raise InvalidEvent(f"Kafka does not take the record: {error}.") from error
+            except _FORBIDDEN as error:
+                raise BusError(f"Kafka does not let {self.client_id} write {topic}: {error}.") from error
+            except KafkaError as error:
+                # OutOfOrderSequenceNumber and the like are final for a producer, but not for the event:
+                # it is sent again under the same id.
+                await self._replace(client, error)
+            else:
+                if sent.offset >= 0:
+                    return Sent(sent.partition, sent.offset)
+                # The broker knows that it has the record already, but not where. It is written once more:
+                # readers know it by its id, and the caller is owed its position.
+                await self._replace(client, "the broker lost the place of a record")
+
+    async def send_all(self, records: Sequence[tuple[str, Encoded]]) -> list[Sent]:
+        """Write several records at once; see `Bus.publish_all`."""
+        client = await self._started()
+        pending: list[asyncio.Future[Any] | None] = []
+        for topic, record in records:
+            try:
+                pending.append(
+                    await client.send(topic, record.value, key=record.key, headers=list(record.headers))
+                )
+            except (KafkaError, *_REFUSED) as error:
+                log.debug("a record of several is sent by itself: %r", error)
+                pending.append(None)
+        outcomes = await asyncio.gather(*(f for f in pending if f is not None), return_exceptions=True)
+        outcome = iter(outcomes)
+        sent: list[Sent] = []
+        for (topic, record), future in zip(records, pending, strict=True):
+            result = next(outcome) if future is not None else None
+            if result is None or isinstance(result, BaseException) or result.offset < 0:
+                sent.append(await self.send(topic, record))
+            else:
+                sent.append(Sent(result.partition, result.offset))
+        return sent
+
+    async def close(self) -> None:
+        """Close; records that are still on their way have a few seconds to arrive."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            await _stop(client)
+        await asyncio.gather(*self._stopping)
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._client is not None:
+            return self._client
+        async with self._lock:
+            warned = False
+            while self._client is None:
+                if self._closed:
+                    raise BusError("The bus has been closed already.", "Open a new one.")
+                client = AIOKafkaProducer(
+                    bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.PRODUCER
+                )
+                try:
+                    await start(client)
+                except KafkaError as error:
+                    log.log(
+                        logging.DEBUG if warned else logging.WARNING,
+                        "no broker at %s yet: %r",
+                        self.bootstrap,
+                        error,
+                    )
+                    warned = True
+                    await asyncio.sleep(0.5)
+                else:
+                    self._client = client
+                    if self._closed:
+                        await self.close()
+            return self._client
+
+    async def _replace(self, broken: AIOKafkaProducer, reason: KafkaError | str) -> None:
+        """Take a producer out of use, unless somebody has done so."""
+        if self._client is broken:
+            self._client = None
+            log.warning("publishing failed, a new producer takes over: %r", reason)
+            task = asyncio.create_task(_stop(broken))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+        await asyncio.sleep(0.1)
+
+    async def _may_exist(self, topic: str) -> bool:
+        try:
+            return topic in await admin.topic_names(self.bootstrap)
+        except BusError:
+            return True
+
+
+async def _stop(client: AIOKafkaProducer) -> None:
+    """Stop a producer within a bounded time, even if the broker is away.
+
+    aiokafka's own `stop` waits until everything is delivered, for ever if need be.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    _, unfinished = await asyncio.wait([stopping], timeout=settings.CLOSE_SECONDS)
+    if unfinished:
+        log.warning("records that were not confirmed may or may not be in the log")
+        client._message_accumulator.fail_all(ProducerClosed())
+        client._sender.sender_task.cancel()
+        _, unfinished = await asyncio.wait([stopping], timeout=1)
+    if unfinished:
+        stopping.cancel()
+        await asyncio.wait([stopping], timeout=1)
+        await client.client.close()
+    if not stopping.cancelled() and stopping.done() and (error := stopping.exception()):
+        log.debug("a producer did not close cleanly: %r", error)
+        await client.client.close()

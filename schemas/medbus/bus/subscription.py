@@ -1,0 +1,91 @@
+"""Following topics for ever."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from medbus.bus import settings
+from medbus.bus.reader import RawBatch, Reader
+from medbus.bus.record import Partition, Record
+from medbus.schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from medbus.bus.client import Bus
+
+
+class Start(Enum):
+    """Where to begin to follow a topic."""
+
+    BEGINNING = "beginning"
+    END = "end"
+
+
+class Subscription(AbstractAsyncContextManager["Subscription"]):
+    """Batches of records of some topics, for ever: an asynchronous iterator, made by `Bus.subscribe`."""
+
+    def __init__(self, bus: "Bus", topics: Sequence[Topic], start: Mapping[Partition, int] | Start) -> None:
+        self._bus = bus
+        self._topics = topics
+        self._start = start
+        self._reader: Reader
+        self._position: dict[Partition, int] = {}
+        self._fetched: RawBatch | None = None
+
+    async def __aenter__(self) -> Self:
+        bus = self._bus
+        if self._start is Start.END:
+            self._position = await bus.end_offsets(*self._topics)
+        elif self._start is Start.BEGINNING:
+            self._position = await bus.first_offsets(*self._topics)
+        else:
+            self._position = {p: self._start.get(p, 0) for p in bus.partitions(*self._topics)}
+        self._reader = bus._new_reader(self._position)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._bus._close_reader(self._reader)
+
+    @property
+    def position(self) -> dict[Partition, int]:
+        """The offset of the next record to read, for each partition."""
+        return dict(self._position)
+
+    async def caught_up(self) -> bool:
+        """Whether everything that the log holds now has been read: by offsets, never by counting.
+
+        Raises:
+            BusError: the broker does not tell.
+        """
+        ends = await self._bus.end_offsets(*self._topics)
+        return all(self._position[partition] >= end for partition, end in ends.items())
+
+    async def poll(self, wait: float = 1.0, limit: int = settings.BATCH_RECORDS) -> list[Record]:
+        """The next batch; empty if nothing came within `wait` seconds.
+
+        May be cancelled: no record is lost by it, so a time limit may be put around it.
+
+        Raises:
+            OffsetOutOfRange: the log does not hold the offset at which reading was to go on.
+            BusError: the subscription or the bus is closed.
+        """
+        if self._fetched is None:
+            self._fetched = await self._reader.poll(wait=wait, limit=limit)
+        records = await self._bus._decode(self._fetched)
+        self._fetched = None
+        self._position = self._bus._positions(self._reader)
+        return records
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Record]:
+        while True:
+            if batch := await self.poll():
+                return batch

@@ -1,0 +1,153 @@
+"""The Faust application of a processor, with the settings that lose nothing. A test pins each of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import faust
+from faust.app.base import BootStrategy
+from faust.transport.drivers import aiokafka
+from yarl import URL
+
+from medbus.schemas.topics import Topic
+
+SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {
+        "processing_guarantee": "at_least_once",
+        # Events are acknowledged by the processor, in order. A crash is a crash: the process ends and is
+        # started again, and nothing is skipped.
+        "agent_supervisor": "mode.CrashingSupervisor",
+        "stream_buffer_maxsize": 64,
+        # No web server, no tables, no topics of Faust's own.
+        "web_enabled": False,
+        "store": "memory://",
+        "table_standby_replicas": 0,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "reply_create_topic": False,
+        # Records reach us as bytes.
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        # A new group begins at the beginning. Kafka uses the same setting for a position that the log no
+        # longer has; `offsets.verify` refuses to start on that.
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": 1024 * 1024,
+        "broker_max_poll_records": 64,
+        "broker_check_crcs": True,
+        "broker_commit_interval": 0.5,
+        "broker_commit_every": 1000,
+        # The partitions of a killed worker are left alone for so long; brokers take no less than 6 s by
+        # default.
+        "broker_session_timeout": 6.0,
+        "broker_heartbeat_interval": 1.5,
+        # How long a rebalance waits for a member that does not answer.
+        "broker_rebalance_timeout": 10.0,
+        "broker_request_timeout": 20.0,
+        # Faust fetches in a thread of its own, however long a handler takes; the watchdog sees to a dead
+        # handler.
+        "broker_max_poll_interval": 3600.0,
+        # Faust's producer is never started; should it be, it waits for all replicas.
+        "producer_acks": -1,
+        # Not Faust's waiting for what is in flight, which has no end, but ours: see Application.drain.
+        "stream_wait_empty": False,
+    }
+)
+
+CONCURRENCY = 1
+"""Of the agent: with more, Faust may commit an offset past an event that is still in flight."""
+
+
+class Consumer(aiokafka.Consumer):
+    """Faust's consumer without its way of dealing with a full buffer.
+
+    It leaves the partition out of its fetches, and where all are left out it sleeps for a second: under
+    load, decisions that take milliseconds took one or two seconds. Without that, a full buffer simply makes
+    fetching wait.
+    """
+
+    def on_buffer_full(self, tp: Any) -> None:
+        """Go on: putting into the full buffer waits."""
+
+
+class Transport(aiokafka.Transport):
+    """Kafka, with the consumer above."""
+
+    Consumer = Consumer
+
+
+class Settings(faust.Settings):
+    """Settings that the environment can't change: Faust lets variables such as PROCESSING_GUARANTEE win."""
+
+    def getenv(self, env_name: str) -> None:
+        return None
+
+
+class Application(faust.App):
+    """A Faust application that only consumes: no producer, no web server, no folders on disk.
+
+    Attributes:
+        joined: set when the group has told this member its partitions, be they none.
+        drain: awaited when partitions are about to go, at a rebalance and at the end; must be bounded in
+            time.
+    """
+
+    Settings = Settings
+    mundane_level = "debug"
+    """Of log lines about starting and stopping."""
+
+    class BootStrategy(BootStrategy):
+        enable_web = False
+        enable_kafka_producer = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.joined = asyncio.Event()
+        self.drain: Callable[[], Awaitable[None]] | None = None
+        super().__init__(*args, **options)
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
+        """Let what is in flight be finished and commit it, so that a rebalance repeats little."""
+        if self.drain is not None:
+            await self.drain()
+        await consumer.commit()
+
+    async def _on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        await super()._on_partitions_assigned(assigned, generation_id)
+        self.joined.set()
+
+
+def application(bootstrap: str, *, group: str, client_id: str, member: str | None = None) -> Application:
+    """A Faust application for one consumer group; to be made inside the event loop that runs it.
+
+    Args:
+        bootstrap: HOST:PORT of the brokers, separated by commas.
+        group: name of the consumer group.
+        client_id: how it names itself to the broker.
+        member: identity of this member in the group (`group.instance.id`). A worker that is killed and
+            started again under the same identity takes up its partitions at once. No two running workers may
+            share one.
+    """
+    return Application(
+        group,
+        broker=[URL(f"aiokafka://{address.strip()}") for address in bootstrap.split(",")],
+        broker_client_id=client_id,
+        consumer_group_instance_id=member,
+        **SETTINGS,
+    )
+
+
+def source(app: Application, prefix: str, topics: tuple[Topic, ...]) -> Any:
+    """The channel of the raw records of some topics."""
+    return app.topic(
+        *(topic.full_name(prefix) for topic in topics),
+        key_type=bytes,
+        value_type=bytes,
+        allow_empty=True,
+        internal=False,
+    )

@@ -1,0 +1,37 @@
+"""What a decision rests on, beside the request."""
+
+from datetime import timedelta
+
+from medbus.projections.directory.contract import Contract
+from medbus.schemas.events import Apparatus, Value
+
+
+class Destination(Value):
+    """An apparatus to which images may be sent, with the contract that it belongs to."""
+
+    contract: Contract
+    apparatus: Apparatus
+
+
+class Facts(Value):
+    """What the catalogs say about what a request names; all of it as far as it is named and known.
+
+    Attributes:
+        token: the contract that has a credential with the token's digest, in whatever state both are.
+        certificate: likewise with the certificate's digest.
+        ae_title: the live contract that has an apparatus with the calling AE title, else the one cancelled
+            last.
+        destination: the apparatus at which a delivery is aimed, if it has a host and a port and its contract
+            is live.
+        device: the contract of the hard-copy device at which a print is aimed.
+        used_bytes: what the contract that the evidence points to has registered, in bytes.
+        grant_lifetime: how long a grant is good for.
+    """
+
+    token: Contract | None = None
+    certificate: Contract | None = None
+    ae_title: Contract | None = None
+    destination: Destination | None = None
+    device: Contract | None = None
+    used_bytes: int = 0
+    grant_lifetime: timedelta = timedelta(hours=1)

@@ -1,0 +1,70 @@
+"""Looks up in the catalogs what a decision rests on."""
+
+from datetime import timedelta
+
+import msgspec
+
+from medbus.projections.database import Database
+from medbus.projections.directory import DirectoryReader
+from medbus.projections.directory.contract import Contract
+from medbus.projections.images import ImageReader
+from medbus.schemas.events import (
+    CredentialKind,
+    DeliveryRequested,
+    PrintRequested,
+    RegistrationRequested,
+    Request,
+)
+from medbus.streams.auth.facts import Destination, Facts
+from medbus.streams.auth.identification import pointed_at
+
+GRANT_LIFETIME = timedelta(hours=1)
+"""How long a conversation may last before it must ask again."""
+
+
+class Lookup:
+    """Reads facts from the catalogs; only what the request names.
+
+    Args:
+        database: an open catalog.
+        grant_lifetime: how long a grant is good for.
+    """
+
+    def __init__(self, database: Database, grant_lifetime: timedelta = GRANT_LIFETIME) -> None:
+        self._directory = DirectoryReader(database)
+        self._images = ImageReader(database)
+        self._grant_lifetime = grant_lifetime
+
+    async def facts(self, request: Request) -> Facts:
+        """What the catalogs say about what a request names."""
+        evidence, directory = request.evidence, self._directory
+        facts = Facts(
+            token=await self._by_credential(CredentialKind.BEARER_TOKEN, evidence.token),
+            certificate=await self._by_credential(CredentialKind.CLIENT_CERTIFICATE, evidence.certificate),
+            ae_title=(
+                None
+                if evidence.calling_ae_title is None
+                else await directory.by_ae_title(evidence.calling_ae_title.strip(" "))
+            ),
+            destination=await self._destination(request),
+            device=await directory.contract(request.device) if isinstance(request, PrintRequested) else None,
+            grant_lifetime=self._grant_lifetime,
+        )
+        contract = pointed_at(evidence, facts)
+        if not isinstance(request, RegistrationRequested) or contract is None or not _limited(contract):
+            return facts
+        usage = await self._images.usage(contract.subscriber)
+        return msgspec.structs.replace(facts, used_bytes=usage.bytes)
+
+    async def _by_credential(self, kind: CredentialKind, digest: str | None) -> Contract | None:
+        return None if digest is None else await self._directory.by_credential(kind, digest)
+
+    async def _destination(self, request: Request) -> Destination | None:
+        if not isinstance(request, DeliveryRequested) or request.destination is None:
+            return None
+        found = await self._directory.destination(request.destination.strip(" "))
+        return None if found is None else Destination(contract=found[0], apparatus=found[1])
+
+
+def _limited(contract: Contract) -> bool:
+    return contract.terms.capacity_bytes is not None

@@ -1,0 +1,184 @@
+"""The life of a worker: a process that runs one processor with others in a consumer group."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from medbus.bus import Bus, Partition, Position, Record
+from medbus.schemas.errors import MedbusError
+from medbus.streams import offsets, watchdog
+from medbus.streams.application import CONCURRENCY, Application, application, source
+from medbus.streams.dead_letters import Raw
+from medbus.streams.processor import Handling, Processor
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 1.0
+"""How long a rebalance or the end waits for what is in flight; the rest is handled again."""
+
+STOP_SECONDS = 3.0
+"""How long the application may take to stop."""
+
+
+class Crashed(MedbusError):
+    """The worker can't go on; nothing is lost, another one takes over from the last committed offset."""
+
+
+async def run(
+    processor: Processor,
+    bus: Bus,
+    *,
+    stop: asyncio.Event,
+    member: str | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a processor until told to stop.
+
+    Args:
+        processor: what to run.
+        bus: an open bus.
+        stop: ends the worker when it is set.
+        member: see `application`.
+        ready: called when the worker has joined its group.
+
+    Raises:
+        OffsetOutOfRange: the log does not have what comes next for this group.
+        Stalled: there is work, but no progress.
+        Crashed: Kafka or Faust failed for good.
+        MedbusError: something could not even be written to the dead letters.
+    """
+    await offsets.verify(bus, processor.name, processor.topics)
+    worker = _Worker(processor, bus, member)
+    with watchdog.unblocked(processor.stall_seconds):
+        await worker.run(stop, ready)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set. Faust's own signal handling is not used."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def main(serve: Coroutine[Any, Any, None]) -> int:
+    """Run a worker as the main of a process; returns the exit code: 0 after a clean stop, 1 if it can't go
+    on."""
+    try:
+        asyncio.run(serve)
+    except MedbusError as error:
+        log.critical("%s", error)
+        return 1
+    except Exception:
+        log.critical("the worker failed", exc_info=True)
+        return 1
+    return 0
+
+
+class _Worker:
+    def __init__(self, processor: Processor, bus: Bus, member: str | None) -> None:
+        self.processor = processor
+        self.bus = bus
+        self.handling = Handling(processor, bus)
+        self.app: Application = application(
+            bus.bootstrap,
+            group=offsets.group_name(bus.prefix, processor.name),
+            client_id=f"{processor.name}-{member}" if member else processor.name,
+            member=member,
+        )
+        self.app.drain = self._drain
+        # Acknowledged in the order in which they came, so that no commit passes what is still under way.
+        self.under_way: asyncio.Queue[tuple[Any, asyncio.Task[None]]] = asyncio.Queue(processor.in_flight)
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.app.agent(
+            source(self.app, bus.prefix, processor.topics), name=processor.name, concurrency=CONCURRENCY
+        )(self._agent)
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        duties = [
+            asyncio.create_task(self._acknowledge(), name="acknowledge"),
+            asyncio.create_task(self._joined(ready), name="joined"),
+            asyncio.create_task(self._crash(), name="crash"),
+            asyncio.create_task(self._watch(), name="watch"),
+        ]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await self.app.start()
+            waiting: set[asyncio.Future[Any]] = {stopping, self.failure, *duties}
+            while not stopping.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()
+        finally:
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS + STOP_SECONDS):
+                    await self.app.stop()
+            except TimeoutError:
+                log.error("%s did not stop in time", self.processor.name)  # noqa: TRY400
+            for each in (stopping, *duties):
+                each.cancel()
+            await asyncio.gather(stopping, *duties, return_exceptions=True)
+            while not self.under_way.empty():
+                self.under_way.get_nowait()[1].cancel()
+
+    async def _agent(self, stream: Any) -> None:
+        """Take the records as they come. Handling is one after the other, writing goes on meanwhile."""
+        try:
+            self.stream = stream.noack()
+            async for event in self.stream.events():
+                raw = Raw(
+                    key=event.message.key,
+                    value=event.message.value,
+                    headers=tuple(event.message.headers or ()),
+                )
+                record = await self._record(event.message, raw)
+                answer = await self.handling.answer(record)
+                writing = asyncio.create_task(self.handling.publish(record, raw, answer))
+                await self.under_way.put((event, writing))
+        except Exception as error:
+            if not self.failure.done():
+                self.failure.set_exception(error)
+            raise
+
+    async def _acknowledge(self) -> None:
+        while True:
+            event, writing = await self.under_way.get()
+            await writing
+            await self.stream.ack(event)
+            self.under_way.task_done()
+
+    async def _record(self, message: Any, raw: Raw) -> Record:
+        topic = message.topic[len(self.bus.prefix) + 1 :]
+        return Record(
+            position=Position(Partition(topic, message.partition), message.offset),
+            timestamp=datetime.fromtimestamp(round(message.timestamp * 1000) / 1000, UTC),
+            event=await self.handling.decode(raw),
+        )
+
+    async def _drain(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.under_way.join()
+
+    async def _joined(self, ready: Callable[[], None]) -> None:
+        await self.app.joined.wait()
+        ready()
+        log.info("%s is ready", self.processor.name)
+
+    async def _crash(self) -> None:
+        await self.app.wait_until_stopped()
+        raise Crashed(f"{self.processor.name} lost its consumer: {self.app.crash_reason!r}.")
+
+    async def _watch(self) -> None:
+        await watchdog.watch(
+            self.bus, self.processor.name, self.processor.topics, self._assigned, self.processor.stall_seconds
+        )
+
+    def _assigned(self) -> set[Partition]:
+        prefix = len(self.bus.prefix) + 1
+        return {Partition(tp.topic[prefix:], tp.partition) for tp in self.app.consumer.assignment()}

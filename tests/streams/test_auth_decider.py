@@ -1,0 +1,447 @@
+"""Which requests are legitimate, and why the others are not."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+import pytest
+
+from medbus.projections.directory.contract import Contract, Credential
+from medbus.schemas.events import (
+    Apparatus,
+    CredentialKind,
+    DeliveryRequested,
+    Evidence,
+    Meta,
+    PrintRequested,
+    ProcessingRequested,
+    QueryRequested,
+    RegistrationRequested,
+    RejectionReason,
+    Request,
+    RequestAuthorized,
+    RequestRejected,
+    Role,
+    Scope,
+    SoftwareReleaseRequested,
+    SoftwareRequested,
+    Terms,
+    VerificationRequested,
+)
+from medbus.streams.auth.decider import decide
+from medbus.streams.auth.facts import Destination, Facts
+
+NOW = datetime(2026, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
+REQUEST_ID = UUID(int=42)
+TOKEN, CERTIFICATE = "a1" * 32, "b2" * 32
+
+WORKSTATION = Apparatus(apparatus_id="A_WS#1", ae_title="A_WS1", host="10.0.0.9", port=104)
+SCANNER = Apparatus(apparatus_id="A_CT#1", ae_title="A_CT1", modality="CT")
+
+
+def contract(
+    subscriber: str = "A",
+    *roles: Role,
+    apparatuses: tuple[Apparatus, ...] = (SCANNER, WORKSTATION),
+    networks: tuple[str, ...] = ("10.0.0.0/8", "2001:db8::/32"),
+    scope: Scope = Scope(),  # noqa: B008
+    capacity: int | None = None,
+    credentials: tuple[Credential, ...] = (),
+    cancelled: bool = False,
+) -> Contract:
+    return Contract(
+        subscriber=subscriber,
+        terms=Terms(
+            name=subscriber,
+            roles=roles or (Role.IMAGE_REGISTERING, Role.IMAGE_RECEIVING),
+            apparatuses=apparatuses,
+            networks=networks,
+            scope=scope,
+            capacity_bytes=capacity,
+        ),
+        contracted_at=NOW,
+        cancelled_at=NOW if cancelled else None,
+        credentials=credentials,
+    )
+
+
+def other(*roles: Role, scope: Scope = Scope(), cancelled: bool = False) -> Destination:  # noqa: B008
+    """Another subscriber's workstation."""
+    apparatus = Apparatus(apparatus_id="D_WS#1", ae_title="D_WS1", host="10.0.9.9", port=104)
+    return Destination(
+        contract=contract(
+            "D",
+            *(roles or (Role.IMAGE_RECEIVING,)),
+            apparatuses=(apparatus,),
+            scope=scope,
+            cancelled=cancelled,
+        ),
+        apparatus=apparatus,
+    )
+
+
+def credential(
+    kind: CredentialKind, *, revoked: bool = False, expires_at: datetime | None = None
+) -> Credential:
+    return Credential(
+        credential_id=UUID(int=1),
+        kind=kind,
+        digest=TOKEN if kind is CredentialKind.BEARER_TOKEN else CERTIFICATE,
+        label="x",
+        issued_at=NOW,
+        expires_at=expires_at,
+        revoked=revoked,
+    )
+
+
+def head() -> Meta:
+    return Meta.first(REQUEST_ID, source="gateway", occurred_at=NOW)
+
+
+def evidence(
+    ae_title: str | None = "A_CT1",
+    address: str = "10.1.2.3",
+    *,
+    certificate: str | None = None,
+    token: str | None = None,
+) -> Evidence:
+    return Evidence(calling_ae_title=ae_title, address=address, certificate=certificate, token=token)
+
+
+def registration(shown: Evidence | None = None) -> RegistrationRequested:
+    return RegistrationRequested(meta=head(), evidence=shown or evidence())
+
+
+def delivery(
+    destination: str | None = None,
+    *,
+    patients: tuple[str, ...] = (),
+    registrants: tuple[str, ...] = (),
+    modalities: tuple[str, ...] = (),
+) -> DeliveryRequested:
+    return DeliveryRequested(
+        meta=head(),
+        evidence=evidence(),
+        destination=destination,
+        study_instance_uid="1.2.3",
+        patients=patients,
+        registrants=registrants,
+        modalities=modalities,
+    )
+
+
+def printing(device: str = "P") -> PrintRequested:
+    return PrintRequested(
+        meta=head(), evidence=evidence(), device=device, film_size="14INX17IN", copies=1, frames=()
+    )
+
+
+def software(apparatus_id: str = "A_CT#1") -> SoftwareRequested:
+    return SoftwareRequested(meta=head(), evidence=evidence(), software_id="recon", apparatus_id=apparatus_id)
+
+
+PLAIN: Mapping[str, Any] = {"meta": head(), "evidence": evidence()}
+PROCESSING = ProcessingRequested(**PLAIN, processing_type="MIP", parameters={})
+RELEASE = SoftwareReleaseRequested(
+    **PLAIN, software_id="recon", version="1", channel="product", digest="00", size=1
+)
+
+
+def granted(request: Request, facts: Facts) -> RequestAuthorized:
+    decision = decide(facts, request)
+    assert isinstance(decision, RequestAuthorized), decision
+    return decision
+
+
+def refused(reason: RejectionReason, request: Request, facts: Facts) -> str:
+    """The request is refused for this reason; returns the words for a person."""
+    decision = decide(facts, request)
+    assert isinstance(decision, RequestRejected), decision
+    assert decision.reason is reason, decision.detail
+    assert decision.meta.event_id == uuid5(REQUEST_ID, "decision")
+    assert len(decision.detail.split(". ")) > 1, "it says what is wrong and what to do"
+    return decision.detail
+
+
+class TestIdentification:
+    def test_by_ae_title_from_a_network_of_the_contract(self) -> None:
+        for address in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::7"):
+            grant = granted(registration(evidence(address=address)), Facts(ae_title=contract()))
+            assert (grant.subscriber, grant.apparatus_id) == ("A", "A_CT#1")
+
+    def test_blanks_around_an_ae_title_do_not_count(self) -> None:
+        granted(registration(evidence(" A_CT1 ")), Facts(ae_title=contract()))
+
+    def test_an_unknown_ae_title(self) -> None:
+        refused(RejectionReason.UNKNOWN_SUBSCRIBER, registration(), Facts())
+
+    def test_no_evidence_at_all(self) -> None:
+        refused(RejectionReason.UNKNOWN_SUBSCRIBER, registration(evidence(None)), Facts(ae_title=contract()))
+
+    @pytest.mark.parametrize("address", ["11.0.0.1", "2001:db9::1", "::ffff:11.0.0.1", "", "scanner.example"])
+    def test_another_network(self, address: str) -> None:
+        detail = refused(
+            RejectionReason.WRONG_NETWORK, registration(evidence(address=address)), Facts(ae_title=contract())
+        )
+        assert "10.0.0.0/8, 2001:db8::/32" in detail
+
+    def test_no_network_in_the_contract_lets_nobody_in_by_ae_title(self) -> None:
+        refused(RejectionReason.WRONG_NETWORK, registration(), Facts(ae_title=contract(networks=())))
+
+    def test_a_cancelled_contract(self) -> None:
+        ended = contract(cancelled=True, credentials=(credential(CredentialKind.BEARER_TOKEN),))
+        refused(RejectionReason.CONTRACT_CANCELLED, registration(), Facts(ae_title=ended))
+        refused(
+            RejectionReason.CONTRACT_CANCELLED,
+            registration(evidence(None, token=TOKEN)),
+            Facts(token=ended),
+        )
+
+    def test_a_token_or_a_certificate_from_anywhere(self) -> None:
+        both = contract(
+            credentials=(
+                credential(CredentialKind.BEARER_TOKEN),
+                credential(CredentialKind.CLIENT_CERTIFICATE),
+            )
+        )
+        grant = granted(registration(evidence(None, "203.0.113.1", token=TOKEN)), Facts(token=both))
+        assert (grant.subscriber, grant.apparatus_id) == ("A", None)
+        grant = granted(
+            registration(evidence("A_CT1", "203.0.113.1", certificate=CERTIFICATE)),
+            Facts(certificate=both, ae_title=both),
+        )
+        assert (grant.subscriber, grant.apparatus_id) == ("A", "A_CT#1")
+
+    def test_an_unknown_token_or_certificate_even_with_a_good_ae_title(self) -> None:
+        facts = Facts(ae_title=contract())
+        refused(RejectionReason.WRONG_CREDENTIAL, registration(evidence(token=TOKEN)), facts)
+        refused(RejectionReason.WRONG_CREDENTIAL, registration(evidence(certificate=CERTIFICATE)), facts)
+
+    def test_a_revoked_token(self) -> None:
+        facts = Facts(token=contract(credentials=(credential(CredentialKind.BEARER_TOKEN, revoked=True),)))
+        detail = refused(RejectionReason.WRONG_CREDENTIAL, registration(evidence(None, token=TOKEN)), facts)
+        assert "was revoked" in detail
+
+    def test_an_expired_token(self) -> None:
+        for expires_at, good in ((NOW + timedelta(microseconds=1), True), (NOW, False)):
+            held = contract(credentials=(credential(CredentialKind.BEARER_TOKEN, expires_at=expires_at),))
+            request = registration(evidence(None, token=TOKEN))
+            if good:
+                granted(request, Facts(token=held))
+            else:
+                assert "has expired" in refused(RejectionReason.WRONG_CREDENTIAL, request, Facts(token=held))
+
+    def test_a_missing_certificate(self) -> None:
+        held = contract(credentials=(credential(CredentialKind.CLIENT_CERTIFICATE),))
+        refused(RejectionReason.WRONG_CREDENTIAL, registration(), Facts(ae_title=held))
+
+    def test_a_certificate_that_expires_does_not_open_the_door(self) -> None:
+        held = contract(credentials=(credential(CredentialKind.CLIENT_CERTIFICATE, expires_at=NOW),))
+        refused(RejectionReason.WRONG_CREDENTIAL, registration(), Facts(ae_title=held))
+        revoked = contract(credentials=(credential(CredentialKind.CLIENT_CERTIFICATE, revoked=True),))
+        granted(registration(), Facts(ae_title=revoked))
+
+    def test_a_token_does_not_replace_the_certificate_on_an_association(self) -> None:
+        held = contract(
+            credentials=(
+                credential(CredentialKind.BEARER_TOKEN),
+                credential(CredentialKind.CLIENT_CERTIFICATE),
+            )
+        )
+        facts = Facts(token=held, ae_title=held, certificate=held)
+        refused(RejectionReason.WRONG_CREDENTIAL, registration(evidence(token=TOKEN)), facts)
+        granted(registration(evidence(token=TOKEN, certificate=CERTIFICATE)), facts)
+
+    def test_the_ae_title_of_somebody_else(self) -> None:
+        held = contract("B", apparatuses=(), credentials=(credential(CredentialKind.CLIENT_CERTIFICATE),))
+        facts = Facts(certificate=held, ae_title=contract())
+        detail = refused(
+            RejectionReason.WRONG_CREDENTIAL, registration(evidence(certificate=CERTIFICATE)), facts
+        )
+        assert "is not one of B" in detail
+
+
+class TestRole:
+    @pytest.mark.parametrize(
+        ("request_", "roles"),
+        [
+            (registration(), {Role.IMAGE_REGISTERING}),
+            (QueryRequested(**PLAIN), {Role.IMAGE_RECEIVING, Role.IMAGE_SENDING}),
+            (delivery(), {Role.IMAGE_RECEIVING}),
+            (delivery("A_WS1"), {Role.IMAGE_RECEIVING}),
+            (delivery("D_WS1"), {Role.IMAGE_RECEIVING, Role.IMAGE_SENDING}),
+            (PROCESSING, {Role.IMAGE_RECEIVING}),
+            (printing(), {Role.IMAGE_RECEIVING, Role.IMAGE_SENDING}),
+            (RELEASE, {Role.VENDOR}),
+            (software(), {Role.SOFTWARE_EXECUTING}),
+            (VerificationRequested(**PLAIN), set(Role)),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Request) else "",
+    )
+    def test_each_request_needs_its_role(self, request_: Request, roles: set[Role]) -> None:
+        for role in Role:
+            own = contract("A", role)
+            facts = Facts(
+                ae_title=own,
+                destination=(
+                    Destination(contract=contract("A", role), apparatus=WORKSTATION)
+                    if isinstance(request_, DeliveryRequested) and request_.destination == "A_WS1"
+                    else other()
+                ),
+                device=contract("P", Role.HARD_COPY_DEVICE),
+            )
+            if role in roles:
+                granted(request_, facts)
+            else:
+                detail = refused(RejectionReason.WRONG_ROLE, request_, facts)
+                assert all(each in detail for each in roles)
+
+    def test_a_request_without_a_rule(self) -> None:
+        refused(RejectionReason.UNDECIDABLE, Request(**PLAIN), Facts(ae_title=contract()))
+
+
+class TestDestination:
+    FACTS = Facts(ae_title=contract("A", Role.IMAGE_SENDING))
+
+    def to(self, destination: Destination | None) -> Facts:
+        return msgspec.structs.replace(self.FACTS, destination=destination)
+
+    def test_another_subscriber_that_receives(self) -> None:
+        assert granted(delivery("D_WS1"), self.to(other())).subscriber == "A"
+        granted(delivery(" D_WS1 "), self.to(other()))
+
+    def test_nobody(self) -> None:
+        refused(RejectionReason.UNKNOWN_DESTINATION, delivery("NOBODY"), self.to(None))
+
+    def test_one_that_does_not_receive(self) -> None:
+        detail = refused(
+            RejectionReason.UNKNOWN_DESTINATION, delivery("D_WS1"), self.to(other(Role.IMAGE_REGISTERING))
+        )
+        assert "without the role IMAGE_RECEIVING" in detail
+
+    def test_one_whose_contract_ended(self) -> None:
+        refused(RejectionReason.UNKNOWN_DESTINATION, delivery("D_WS1"), self.to(other(cancelled=True)))
+
+    def test_one_without_an_address(self) -> None:
+        there = other()
+        nowhere = msgspec.structs.replace(
+            there, apparatus=msgspec.structs.replace(there.apparatus, host=None, port=None)
+        )
+        refused(RejectionReason.UNKNOWN_DESTINATION, delivery("D_WS1"), self.to(nowhere))
+
+    def test_an_own_apparatus_without_an_address(self) -> None:
+        refused(RejectionReason.UNKNOWN_DESTINATION, delivery("A_CT1"), Facts(ae_title=contract()))
+
+    def test_a_printer(self) -> None:
+        printer = contract("P", Role.HARD_COPY_DEVICE)
+        granted(printing(), msgspec.structs.replace(self.FACTS, device=printer))
+        for device in (None, contract("P"), contract("P", Role.HARD_COPY_DEVICE, cancelled=True)):
+            facts = msgspec.structs.replace(self.FACTS, device=device)
+            refused(RejectionReason.UNKNOWN_DESTINATION, printing(), facts)
+
+
+class TestScope:
+    LIMITED = contract(scope=Scope(patients=("P1", "P2"), modalities=("CT", "MR")))
+
+    def test_a_grant_carries_the_scope_of_the_contract(self) -> None:
+        for request in (registration(), QueryRequested(**PLAIN), PROCESSING):
+            assert granted(request, Facts(ae_title=self.LIMITED)).scope == self.LIMITED.terms.scope
+
+    def test_a_delivery_is_narrowed_to_what_is_asked_for(self) -> None:
+        grant = granted(
+            delivery(patients=("P2", "P3"), registrants=("A", "B"), modalities=()),
+            Facts(ae_title=self.LIMITED),
+        )
+        assert grant.scope == Scope(patients=("P2",), registrants=("A", "B"), modalities=("CT", "MR"))
+
+    def test_nothing_that_is_asked_for_can_lie_within(self) -> None:
+        for request in (delivery(patients=("P3",)), delivery(modalities=("US", "XA"))):
+            refused(RejectionReason.OUT_OF_SCOPE, request, Facts(ae_title=self.LIMITED))
+
+    def test_something_that_is_asked_for_can_lie_within(self) -> None:
+        request = delivery(patients=("P1", "P9"), modalities=("US", "MR"), registrants=("Z",))
+        granted(request, Facts(ae_title=self.LIMITED))
+
+    def test_a_destination_gets_no_more_than_its_own_contract_says(self) -> None:
+        facts = Facts(ae_title=contract(), destination=other(scope=Scope(patients=("P1",))))
+        assert granted(delivery("D_WS1"), facts).scope == Scope(patients=("P1",))
+        detail = refused(RejectionReason.OUT_OF_SCOPE, delivery("D_WS1", patients=("P2",)), facts)
+        assert "the contract of D" in detail
+
+    def test_software_is_for_an_apparatus_of_the_contract(self) -> None:
+        facts = Facts(ae_title=contract("A", Role.SOFTWARE_EXECUTING))
+        assert granted(software("A_WS#1"), facts).apparatus_id == "A_WS#1"
+        refused(RejectionReason.OUT_OF_SCOPE, software("B_CT#1"), facts)
+
+
+class TestCapacity:
+    def test_a_grant_for_registration_is_limited_to_what_is_left(self) -> None:
+        facts = Facts(ae_title=contract(capacity=1000), used_bytes=400)
+        assert granted(registration(), facts).max_bytes == 600
+        assert granted(QueryRequested(**PLAIN), facts).max_bytes is None
+
+    def test_without_a_capacity_there_is_no_limit(self) -> None:
+        assert granted(registration(), Facts(ae_title=contract(), used_bytes=10**15)).max_bytes is None
+
+    @pytest.mark.parametrize("used", [1000, 1001, 10**15])
+    def test_nothing_is_left(self, used: int) -> None:
+        facts = Facts(ae_title=contract(capacity=1000), used_bytes=used)
+        assert f"{used} of 1000 bytes" in refused(RejectionReason.NO_CAPACITY_LEFT, registration(), facts)
+        granted(delivery(), facts)
+
+
+class TestDecision:
+    def test_follows_from_the_request(self) -> None:
+        grant = granted(registration(), Facts(ae_title=contract(), grant_lifetime=timedelta(minutes=5)))
+        assert grant == RequestAuthorized(
+            meta=Meta(
+                event_id=uuid5(REQUEST_ID, "decision"),
+                cause_id=REQUEST_ID,
+                correlation_id=REQUEST_ID,
+                actor="A",
+                source="auth",
+                occurred_at=NOW,
+            ),
+            request_id=REQUEST_ID,
+            subscriber="A",
+            apparatus_id="A_CT#1",
+            scope=Scope(),
+            max_bytes=None,
+            max_images=None,
+            expires_at=NOW + timedelta(minutes=5),
+        )
+
+    def test_the_first_check_that_fails_decides(self) -> None:
+        hopeless = contract(
+            "A",
+            Role.AUDITOR,
+            networks=(),
+            scope=Scope(patients=("P1",)),
+            capacity=0,
+            cancelled=True,
+            credentials=(credential(CredentialKind.CLIENT_CERTIFICATE),),
+        )
+        request = delivery("NOBODY", patients=("P2",))
+        reasons: list[RejectionReason] = []
+        facts = Facts(ae_title=hopeless)
+        for repair in (
+            {"cancelled_at": None},
+            {"credentials": ()},
+            {"terms": msgspec.structs.replace(hopeless.terms, networks=("10.0.0.0/8",))},
+            {"terms": contract(scope=Scope(patients=("P1",))).terms},
+        ):
+            decision = decide(facts, request)
+            assert isinstance(decision, RequestRejected)
+            reasons.append(decision.reason)
+            hopeless = msgspec.structs.replace(hopeless, **repair)
+            facts = Facts(ae_title=hopeless)
+        assert reasons == [
+            RejectionReason.CONTRACT_CANCELLED,
+            RejectionReason.WRONG_CREDENTIAL,
+            RejectionReason.WRONG_NETWORK,
+            RejectionReason.WRONG_ROLE,
+        ]
+        refused(RejectionReason.UNKNOWN_DESTINATION, request, facts)
+        refused(RejectionReason.OUT_OF_SCOPE, delivery(patients=("P2",)), facts)
