@@ -26,8 +26,8 @@ from medbus.compose.cli.catalog import (
     show_conditions,
     show_images,
 )
+from medbus.compose.cli.exchange import why
 from medbus.compose.cli.subscriber import carry_out
-from medbus.compose.cli.transfer import why
 from medbus.compose.cli.up import tell_component
 from medbus.compose.service import Service
 from medbus.compose.settings import Settings

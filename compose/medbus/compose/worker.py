@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
-import structlog
 
-from medbus.compose import lifeline
+from medbus.compose import lifeline, logs
 from medbus.compose import settings as compose
 from medbus.compose.service import AUTH, DICOM, HTTP, PROJECTOR, kind
 from medbus.compose.settings import Settings
@@ -126,7 +125,8 @@ def kafka(settings: Settings) -> str:
 async def run(name: str, ready_file: Path) -> None:
     """Run a component until SIGTERM."""
     settings = compose.load()
-    configure_logging(name, settings.log_level)
+    logs.configure(settings.log_level)
+    log.info("%s starts", name)
     component = COMPONENTS[kind(name)]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,32 +138,6 @@ async def run(name: str, ready_file: Path) -> None:
         part.replace(ready_file)
 
     await component(settings, name, ready, stop)
-
-
-def configure_logging(name: str, level: str) -> None:
-    """One line of text per event, UTC, to standard error; the supervisor keeps it in a file."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.KeyValueRenderer(
-                    key_order=["timestamp", "level", "logger", "event"], drop_missing=True
-                ),
-            ],
-        )
-    )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("aiokafka", "faust", "mode", "pynetdicom", "uvicorn", "aiosqlite", "asyncio"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    log.info("%s starts", name)
 
 
 def main() -> None:

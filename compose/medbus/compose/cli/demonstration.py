@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from medbus.compose import demo as demonstration
 from medbus.compose.cli import console
 
 
@@ -23,5 +22,7 @@ def demo(
     Example:
         medbus demo --data scans/
     """
+    from medbus.compose import demo as demonstration  # brings much that no other command needs
+
     if not console.run(demonstration.run(data)):
         raise SystemExit(console.FAILED)

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import psutil
-from medbus.projections.database import Database
 from rich.text import Text
 
 from medbus.bus import Bus, Partition
@@ -12,6 +11,7 @@ from medbus.compose.cli import console
 from medbus.compose.cli.options import HomeOption, JsonOption
 from medbus.compose.cli.options import status as running
 from medbus.compose.home import ComponentStatus, ServiceStatus
+from medbus.projections.database import Database
 from medbus.schemas.errors import MedbusError
 from medbus.schemas.topics import IMAGES, SUBSCRIBERS, TOPICS
 

@@ -7,8 +7,6 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
-from medbus.projections.database import Database
-from medbus.projections.directory import Contract, DirectoryReader
 
 from medbus.bus import Bus
 from medbus.compose.cli import console
@@ -21,6 +19,8 @@ from medbus.compose.cli.options import (
     size,
 )
 from medbus.compose.settings import Settings
+from medbus.projections.database import Database
+from medbus.projections.directory import Contract, DirectoryReader
 from medbus.schemas.errors import MedbusError, SettingsError
 from medbus.schemas.events import Apparatus, Role, Scope, Terms
 from medbus.streams.contracts import commands
