@@ -14,7 +14,8 @@ from bench.decision import decision
 from bench.figure import Figure, Results
 from bench.footprint import footprint
 from bench.ingest import client_limit, ingest
-from bench.log import publish, replay
+from bench.log import log
+from bench.machine import Watch
 from bench.retrieval import retrieval
 from bench.stage import FULL, QUICK, Stage
 from bench.visibility import visibility
@@ -24,7 +25,7 @@ RESULTS = Path(__file__).parent / "results"
 
 MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
     each.__name__.replace("_", "-"): each
-    for each in (publish, replay, client_limit, decision, ingest, retrieval, visibility, footprint)
+    for each in (log, client_limit, decision, ingest, retrieval, visibility, footprint)
 }
 
 TABLE_WIDTH = 160
@@ -70,23 +71,34 @@ def main() -> int:
     start = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"{time.monotonic() - start:6.1f} s  {text}", style="dim")
+        console.print(f"{time.monotonic() - start:6.1f} s  {text}", style="dim", soft_wrap=True)
 
+    watch = Watch()
     try:
         with Stage(QUICK if given.quick else FULL, max(1, given.repetitions), say) as stage:
-            if given.what == "profile":
-                RESULTS.mkdir(exist_ok=True)
-                file = RESULTS / "ingest-profile.txt"
-                file.write_text(profile.ingest(stage))
-                console.print(file.read_text())
-                return 0
-            return measure(stage, given.only or list(MEASUREMENTS))
+            code = (
+                write_profile(stage)
+                if given.what == "profile"
+                else measure(stage, given.only or list(MEASUREMENTS))
+            )
     except KeyboardInterrupt:
         console.print("Interrupted.")
         return 130
     except MedbusError as error:
         console.print(f"Error: {error}", style="bold red", markup=False)
         return 1
+    console.print(watch.report(), soft_wrap=True)
+    return code
+
+
+def write_profile(stage: Stage) -> int:
+    """Profile the ingest."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / "ingest-profile.txt"
+    file.write_text(profile.ingest(stage))
+    console.print(file.read_text(), soft_wrap=True, markup=False)
+    console.print(f"This is in {file}.")
+    return 0
 
 
 def measure(stage: Stage, names: list[str]) -> int:
@@ -96,9 +108,10 @@ def measure(stage: Stage, names: list[str]) -> int:
     for name in names:
         try:
             results.add(MEASUREMENTS[name](stage))
-        except (MedbusError, OSError, AssertionError) as error:
+        except Exception as error:  # whatever it was, the rest can still be measured
             failed.append(name)
-            console.print(f"{name} failed: {error}", style="bold red", markup=False)
+            what = str(error) if isinstance(error, MedbusError) else repr(error)
+            console.print(f"{name} failed: {what}", style="bold red", markup=False)
     results.table(Console(width=max(TABLE_WIDTH, console.width)))
     console.print(f"{len(results.figures)} figures are in {results.path}.")
     if failed:

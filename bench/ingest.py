@@ -82,7 +82,7 @@ def ingest(stage: Stage) -> Iterator[Figure]:
 def client_limit(stage: Stage) -> Iterator[Figure]:
     """How fast the client is: against storescp, which writes files and neither syncs nor indexes."""
     if not storescp.installed():
-        stage.say("DCMTK's storescp is not installed: apt-get install dcmtk.")
+        stage.say(storescp.INSTALL)
         return
     found: dict[int, Measured] = defaultdict(Measured)
     with storescp.Storescp(stage.new_folder("storescp"), keep=True) as server:

@@ -6,8 +6,8 @@ The peer is what the libraries do without us: aiokafka and fastavro in a bare lo
 import asyncio
 import struct
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -33,57 +33,75 @@ BARE_LOOP = "bare aiokafka + fastavro"
 BARE_PRODUCER = "bare aiokafka"
 WRITE_BATCH = 1_000
 REBUILD_TARGET = Target(30_000, at_most=False)
-PREFIX = "bench"
 
 
-def publish(stage: Stage) -> Iterator[Figure]:
-    """Time until the log acknowledges an event (acks=all, synced to the disk), one after the other."""
-    ours, bare = asyncio.run(_publish(stage))
-    yield from percentiles("publish", ours, peer=BARE_PRODUCER, peer_runs=bare)
-
-
-def replay(stage: Stage) -> Iterator[Figure]:
-    """Events per second out of the log: as typed events (replay) and into empty catalogs (rebuild)."""
-    replayed, rebuilt, bare = asyncio.run(_replay(stage))
-    yield Figure(name="replay", unit="events/s", values=replayed, peer=BARE_LOOP, peer_values=bare)
+def log(stage: Stage) -> Iterator[Figure]:
+    """Time until the log has an event; events per second out of it, typed, and into empty catalogs."""
+    found = asyncio.run(_measure(stage))
+    yield from percentiles("publish", found.publish, peer=BARE_PRODUCER, peer_runs=found.bare_publish)
+    yield Figure(
+        name="replay", unit="events/s", values=found.replay, peer=BARE_LOOP, peer_values=found.bare_replay
+    )
     yield Figure(
         name="rebuild",
         unit="events/s",
-        values=rebuilt,
+        values=found.rebuild,
         peer=BARE_LOOP,
-        peer_values=bare,
+        peer_values=found.bare_replay,
         target=REBUILD_TARGET,
     )
 
 
-@asynccontextmanager
-async def _bus(stage: Stage, folder: str) -> AsyncIterator[Bus]:
+@dataclass
+class _Found:
+    """Seconds of each event, and events per second."""
+
+    publish: list[list[float]] = field(default_factory=list)
+    bare_publish: list[list[float]] = field(default_factory=list)
+    replay: list[float] = field(default_factory=list)
+    rebuild: list[float] = field(default_factory=list)
+    bare_replay: list[float] = field(default_factory=list)
+
+
+async def _measure(stage: Stage) -> _Found:
+    found = _Found()
     stage.say("starting a broker")
-    async with EmbeddedKafka(stage.new_folder(folder)) as kafka:
-        await create_topics(kafka.bootstrap, PREFIX)
-        async with Bus(kafka.bootstrap, client_id="bench", prefix=PREFIX) as bus:
-            yield bus
+    async with EmbeddedKafka(stage.new_folder("log")) as kafka:
+        for prefix, measure in (("publish", _publish), ("replay", _replay)):
+            await create_topics(kafka.bootstrap, prefix)
+            async with Bus(kafka.bootstrap, client_id="bench", prefix=prefix) as bus:
+                await measure(stage, bus, found)
+    return found
 
 
-async def _publish(stage: Stage) -> tuple[list[list[float]], list[list[float]]]:
+async def _publish(stage: Stage, bus: Bus, found: _Found) -> None:
     count = stage.size.requests
-    ours: list[list[float]] = []
-    bare: list[list[float]] = []
-    async with _bus(stage, "publish") as bus:
-        producer = AIOKafkaProducer(bootstrap_servers=bus.bootstrap, acks="all", enable_idempotence=True)
-        await producer.start()
-        try:
-            events = registered(2 * count * (stage.repetitions + 1))
-            for repetition in range(stage.repetitions + 1):
-                stage.say(f"publishing {count} events, one after the other")
-                times = [await _published(bus, event) for event in islice(events, count)]
-                bare_times = [await _sent(producer, bus, event) for event in islice(events, count)]
-                if repetition > 0:  # the first warms up
-                    ours.append(times)
-                    bare.append(bare_times)
-        finally:
-            await producer.stop()
-    return ours, bare
+    events = registered(2 * count * (stage.repetitions + 1))
+    producer = AIOKafkaProducer(bootstrap_servers=bus.bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        for repetition in range(stage.repetitions + 1):
+            stage.say(f"publishing {count} events, one after the other")
+            ours = [await _published(bus, event) for event in islice(events, count)]
+            bare = [await _sent(producer, bus, event) for event in islice(events, count)]
+            if repetition > 0:  # the first warms up
+                found.publish.append(ours)
+                found.bare_publish.append(bare)
+    finally:
+        await producer.stop()
+
+
+async def _replay(stage: Stage, bus: Bus, found: _Found) -> None:
+    count = stage.size.events
+    stage.say(f"writing {count:,} events")
+    events = registered(count)
+    while batch := list(islice(events, WRITE_BATCH)):
+        await bus.publish_all(batch)
+    for repetition in range(stage.repetitions):
+        stage.say(f"reading {count:,} events three ways")
+        found.bare_replay.append(await _bare_rate(bus, count))
+        found.replay.append(await _replay_rate(bus, count))
+        found.rebuild.append(await _rebuild_rate(bus, count, stage.new_folder(f"catalog-{repetition}")))
 
 
 async def _published(bus: Bus, event: ImageRegistered) -> float:
@@ -96,27 +114,9 @@ async def _sent(producer: AIOKafkaProducer, bus: Bus, event: ImageRegistered) ->
     encoded = bus.codec.encode(event)
     start = time.perf_counter()
     await producer.send_and_wait(
-        IMAGES.full_name(PREFIX), encoded.value, key=encoded.key, headers=list(encoded.headers)
+        IMAGES.full_name(bus.prefix), encoded.value, key=encoded.key, headers=list(encoded.headers)
     )
     return time.perf_counter() - start
-
-
-async def _replay(stage: Stage) -> tuple[list[float], list[float], list[float]]:
-    count = stage.size.events
-    replayed: list[float] = []
-    rebuilt: list[float] = []
-    bare: list[float] = []
-    async with _bus(stage, "replay") as bus:
-        stage.say(f"writing {count:,} events")
-        events = registered(count)
-        while batch := list(islice(events, WRITE_BATCH)):
-            await bus.publish_all(batch)
-        for repetition in range(stage.repetitions):
-            stage.say(f"reading {count:,} events three ways")
-            bare.append(await _bare_rate(bus, count))
-            replayed.append(await _replay_rate(bus, count))
-            rebuilt.append(await _rebuild_rate(bus, count, stage.new_folder(f"catalog-{repetition}")))
-    return replayed, rebuilt, bare
 
 
 async def _replay_rate(bus: Bus, count: int) -> float:
@@ -143,7 +143,7 @@ async def _bare_rate(bus: Bus, count: int) -> float:
     consumer = AIOKafkaConsumer(bootstrap_servers=bus.bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        partitions = [TopicPartition(IMAGES.full_name(PREFIX), p.number) for p in bus.partitions(IMAGES)]
+        partitions = [TopicPartition(IMAGES.full_name(bus.prefix), p.number) for p in bus.partitions(IMAGES)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.process import NODELAY, Server, free_port
@@ -25,7 +26,7 @@ class Orthanc(Server):
         destinations: where C-MOVE may send to: AE title to port of loopback.
     """
 
-    def __init__(self, program: str, folder: Path, destinations: dict[str, int]) -> None:
+    def __init__(self, program: str, folder: Path, destinations: Mapping[str, int]) -> None:
         port = free_port()
         settings = {
             "Name": "bench",

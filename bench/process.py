@@ -100,6 +100,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        except BaseException:
+            process.kill()
+            raise
 
 
 def free_port() -> int:

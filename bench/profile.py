@@ -1,7 +1,8 @@
 """Where the time of the ingest goes: CPU of each process, and what the gateway's threads do."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from bench import blast, sampler, service
 from bench.association import Association
@@ -11,7 +12,10 @@ from bench.service import Service
 from bench.stage import Stage
 from medbus.compose.service import DICOM
 
-ROWS = 14
+ALWAYS = 0.98
+"""A function that is on a thread's stack for so much of the time tells nothing."""
+
+ROWS = 16
 LEAST_MS = 0.02
 
 
@@ -24,7 +28,7 @@ def ingest(stage: Stage) -> str:
     cpu: Counter[str] = Counter()
     looks = images = 0
     seconds = 0.0
-    with Service(stage.new_folder("medbus"), stage.destination.port, environment) as running:
+    with Service(stage.new_folder("medbus"), stage.destinations, environment) as running:
         blast.blast(running.port, service.AE_TITLE, stage.study()[:50])
         for _ in range(stage.repetitions):
             slices = stage.study()
@@ -63,40 +67,53 @@ def report(samples: Samples, cpu: Mapping[str, float], *, images: int, seconds: 
     image = seconds / images * 1e3
     lines = [
         f"{images} images of 512 KiB over one association: {image:.2f} ms an image, with the sampler.",
-        "All times are ms an image. A thread's time is wall time: it also counts while the thread waits.",
+        "All times are ms an image. Those of threads and tasks are wall time: they count waiting as well.",
+        "What is always the same, as the first function of a thread, is left out.",
         "",
         "CPU of each process",
         *_rows({name: each / images * 1e3 for name, each in cpu.items()}),
     ]
-    for thread in sorted({_thread(name) for name, _ in samples.counts}):
-        mine = {
-            stack: count / samples.looks * image
-            for (name, stack), count in samples.counts.items()
-            if _thread(name) == thread
-        }
-        lines += [
-            "",
-            f"{thread}: in our functions, with what they call",
-            *_rows(_sum(mine, lambda stack: {each for each in stack if each.startswith("medbus/")})),
-            f"{thread}: where it is",
-            *_rows(_sum(mine, lambda stack: stack[-1:])),
-        ]
+    for thread in sorted({_kind(name) for name, _ in samples.counts}):
+        stacks: Counter[Stack] = Counter()
+        for (name, stack), count in samples.counts.items():
+            if _kind(name) == thread:
+                stacks[stack] += count
+        ours, innermost = (
+            {
+                function: count / samples.looks * image
+                for function, count in _sum(stacks, of).items()
+                if count < ALWAYS * samples.looks
+            }
+            for of in (_ours, _innermost)
+        )
+        if rows := _rows(ours):
+            lines += ["", f"{thread}: in our functions, with what they call", *rows]
+            lines += [f"{thread}: in which function at last", *_rows(innermost)]
     return "\n".join(lines) + "\n"
 
 
-def _thread(name: str) -> str:
-    """The kind of a thread: its name without what tells it from others of its kind."""
-    return name.split("@", maxsplit=1)[0].rstrip("0123456789_- (run)").removesuffix("-") or name
+def _kind(thread: str) -> str:
+    """A thread's name without what tells it from others of its kind."""
+    inside = re.search(r"\((.+)\)", thread)
+    return inside[1] if inside else re.sub(r"[@_-]\d+$", "", thread)
 
 
-def _sum(stacks: Mapping[Stack, float], of: Callable[[Stack], Iterable[str]]) -> dict[str, float]:
+def _ours(stack: Stack) -> set[str]:
+    return {function for function in stack if function.startswith("medbus/")}
+
+
+def _innermost(stack: Stack) -> set[str]:
+    return set(stack[-1:])
+
+
+def _sum(stacks: Mapping[Stack, int], of: Callable[[Stack], set[str]]) -> Counter[str]:
     sums: Counter[str] = Counter()
-    for stack, ms in stacks.items():
+    for stack, count in stacks.items():
         for function in of(stack):
-            sums[function] += ms  # type: ignore[assignment]  # a Counter of floats adds as well
-    return dict(sums)
+            sums[function] += count
+    return sums
 
 
 def _rows(values: Mapping[str, float]) -> list[str]:
-    ranked = sorted(values.items(), key=lambda each: -each[1])[:ROWS]
+    ranked = sorted(values.items(), key=lambda each: (-each[1], each[0]))[:ROWS]
     return [f"{ms:9.2f}  {name}" for name, ms in ranked if ms >= LEAST_MS]

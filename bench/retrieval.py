@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bench import orthanc, storescp
+from bench import orthanc
 from bench.association import PeerFailed
 from bench.blast import blast
 from bench.figure import Figure
@@ -29,11 +29,13 @@ def retrieval(stage: Stage) -> Iterator[Figure]:
             got = c_get(source.port, source.ae_title, study)
             if got.images != len(slices):
                 raise PeerFailed(f"{source.name} sent {got.images} of {len(slices)} images.")
-            seconds = c_move(source.port, source.ae_title, study, storescp.AE_TITLE)
             if repetition > 0:
                 found[C_GET, source.name].append(got.images_per_second)
-                found[C_MOVE, source.name].append(len(slices) / seconds)
-    for way in (C_GET, C_MOVE):
+            for destination in stage.destinations:
+                seconds = c_move(source.port, source.ae_title, study, destination)
+                if repetition > 0:
+                    found[C_MOVE, source.name].append(len(slices) / seconds)
+    for way in (C_GET, C_MOVE) if stage.destinations else (C_GET,):
         yield Figure(
             name=f"{way}/images",
             unit="images/s",

@@ -5,15 +5,17 @@ start, and it calls `begin`. While a switch file is there, a thread looks at wha
 hundred times a second.
 """
 
+import asyncio
 import json
 import os
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import NamedTuple
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 FOLDER = "MEDBUS_BENCH_SAMPLES"
 COMPONENT = "MEDBUS_BENCH_COMPONENT"
@@ -23,6 +25,9 @@ SECONDS = 20.0
 SWITCH_INTERVAL = 0.0005
 """How long a thread may keep the interpreter: short, so that samples do not fall on waits alone."""
 
+TASKS = 0
+"""In the place of a thread's number: the tasks of the event loop."""
+
 Stack = tuple[str, ...]
 """Functions from the outermost to the innermost, as `FILE:FUNCTION`, the file below its source root."""
 
@@ -31,7 +36,7 @@ class Samples(NamedTuple):
     """What was seen.
 
     Attributes:
-        counts: thread name and stack to how often it was seen.
+        counts: thread name (or `tasks`) and stack to how often it was seen.
         looks: how often all threads were looked at.
     """
 
@@ -102,7 +107,8 @@ def _wait_for(file: Path) -> None:
 
 def _sample(folder: Path) -> None:
     counts: Counter[tuple[int, Stack]] = Counter()
-    names: dict[int, str] = {}
+    names = {TASKS: "tasks"}
+    loop: asyncio.AbstractEventLoop | None = None
     looks = 0
     usual = sys.getswitchinterval()
     while True:
@@ -112,9 +118,13 @@ def _sample(folder: Path) -> None:
             sys.setswitchinterval(SWITCH_INTERVAL)
             looks += 1
             names |= {each.ident: each.name for each in threading.enumerate() if each.ident is not None}
-            for ident, frame in sys._current_frames().items():
+            frames = sys._current_frames()
+            for ident, frame in frames.items():
                 if ident != threading.get_ident():
                     counts[ident, _stack(frame)] += 1
+            loop = loop or _loop(frames.get(threading.main_thread().ident or 0))
+            for stack in _tasks(loop):
+                counts[TASKS, stack] += 1
             time.sleep(INTERVAL)
             continue
         if looks:
@@ -129,9 +139,39 @@ def _sample(folder: Path) -> None:
 def _stack(frame: FrameType | None) -> Stack:
     functions: list[str] = []
     while frame is not None:
-        functions.append(f"{_short(frame.f_code.co_filename)}:{frame.f_code.co_name}")
+        functions.append(_function(frame.f_code))
         frame = frame.f_back
     return tuple(reversed(functions))
+
+
+def _loop(frame: FrameType | None) -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in a thread, found in its frames: no one else may tell another thread."""
+    while frame is not None:
+        if isinstance(found := frame.f_locals.get("self"), asyncio.AbstractEventLoop):
+            return found
+        frame = frame.f_back
+    return None
+
+
+def _tasks(loop: asyncio.AbstractEventLoop | None) -> Iterator[Stack]:
+    """Where the tasks of a loop are; most wait, and then they are on no thread's stack."""
+    if loop is None:
+        return
+    try:
+        tasks = asyncio.all_tasks(loop)
+    except RuntimeError:  # tasks came and went while we looked
+        return
+    for task in tasks:
+        functions: list[str] = []
+        awaited: Any = task.get_coro()
+        while (code := getattr(awaited, "cr_code", None) or getattr(awaited, "gi_code", None)) is not None:
+            functions.append(_function(code))
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+        yield tuple(functions)
+
+
+def _function(code: CodeType) -> str:
+    return f"{_short(code.co_filename)}:{code.co_name}"
 
 
 def _short(file: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import blast, process, retrieve, storescp, storescu
+from bench import blast, process, retrieve, storescu
 from medbus.compose.home import Home, NotRunning, ServiceStatus
 from medbus.schemas.errors import MedbusError
 
@@ -30,14 +30,19 @@ class Service:
 
     Args:
         folder: its home; it must be there.
-        destination: port of the storescp that images may be moved to.
+        destinations: where images may be moved to: AE title to port of loopback.
         environment: of all its processes, beside ours.
     """
 
-    def __init__(self, folder: Path, destination: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        destinations: Mapping[str, int],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.home = Home(folder)
-        self.destination = destination
+        self.destinations = destinations
         self.log = folder / "up.log"
         self.environment = {
             "MEDBUS_HOME": str(folder),
@@ -116,7 +121,7 @@ class Service:
     def _contract(self) -> None:
         titles = (blast.CALLING, storescu.CALLING, retrieve.CALLING)
         apparatuses = [f"CT#{number}={title}/CT" for number, title in enumerate(titles, start=1)]
-        apparatuses.append(f"WS#1={storescp.AE_TITLE}@127.0.0.1:{self.destination}")
+        apparatuses += [f"{title}={title}@127.0.0.1:{port}" for title, port in self.destinations.items()]
         roles = ("image-registering", "image-receiving", "image-sending")
         added = subprocess.run(
             [

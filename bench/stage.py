@@ -1,6 +1,7 @@
 """What the measurements share, each part made when it is first asked for, and all of it gone at the end."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from bench import orthanc
+from bench import orthanc, storescp
 from bench.orthanc import Orthanc
 from bench.series import Series
 from bench.service import Service
@@ -36,7 +37,7 @@ class Size:
 
 
 FULL = Size(slices=400, events=60_000, requests=300)
-QUICK = Size(slices=100, events=10_000, requests=100)
+QUICK = Size(slices=100, events=8_000, requests=100)
 
 COPIES = 50
 """The studies that all servers together keep until the end, rounded up."""
@@ -79,6 +80,10 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # One Ctrl-C is enough: a second one would leave processes and folders behind.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        self.say("stopping what was started")
         self._stack.close()
 
     def _check_space(self) -> None:
@@ -103,15 +108,19 @@ class Stage:
         return self.series.study(uuid4().hex)
 
     @cached_property
-    def destination(self) -> Storescp:
-        """Takes what is moved."""
-        return self._stack.enter_context(Storescp(self.new_folder("destination"), keep=False))
+    def destinations(self) -> dict[str, int]:
+        """Where C-MOVE may send to: AE title to port of loopback; empty if DCMTK is not installed."""
+        if not storescp.installed():
+            self.say(storescp.INSTALL)
+            return {}
+        server = self._stack.enter_context(Storescp(self.new_folder("destination"), keep=False))
+        return {storescp.AE_TITLE: server.port}
 
     @cached_property
     def service(self) -> Service:
         """The whole of medbus, running."""
         self.say("starting medbus")
-        return self._stack.enter_context(Service(self.new_folder("medbus"), self.destination.port))
+        return self._stack.enter_context(Service(self.new_folder("medbus"), self.destinations))
 
     @cached_property
     def orthanc(self) -> Orthanc | None:
@@ -120,9 +129,7 @@ class Stage:
         if program is None:
             self.say(orthanc.INSTALL)
             return None
-        return self._stack.enter_context(
-            Orthanc(program, self.new_folder("orthanc"), {"STORESCP": self.destination.port})
-        )
+        return self._stack.enter_context(Orthanc(program, self.new_folder("orthanc"), self.destinations))
 
     def new_folder(self, name: str) -> Path:
         """An empty folder."""

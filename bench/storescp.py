@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.process import NODELAY, Server, dcmtk, free_port
 
 AE_TITLE = "STORESCP"
+INSTALL = "DCMTK's storescp is not installed: apt-get install dcmtk."
 
 
 def installed() -> bool:

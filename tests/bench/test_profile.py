@@ -10,13 +10,16 @@ from bench.profile import report
 from bench.sampler import Samples
 
 BUSY = """
-import sys
+import asyncio, sys
 print("ready", flush=True)
 
-def wait_for_the_end():
+def read():
     sys.stdin.read()
 
-wait_for_the_end()
+async def wait_for_the_end():
+    await asyncio.to_thread(read)
+
+asyncio.run(wait_for_the_end())
 """
 
 
@@ -36,9 +39,12 @@ def test_a_process_that_knows_nothing_of_it_is_sampled(tmp_path: Path) -> None:
         samples = sampler.collect(tmp_path)
     finally:
         process.communicate(b"")
-    main = {stack: count for (thread, stack), count in samples.counts.items() if thread == "MainThread"}
-    assert any("wait_for_the_end" in stack[-1] for stack in main)
-    assert sum(main.values()) == samples.looks > 0
+    waiting = [thread for thread, stack in samples.counts if "read" in stack[-1]]
+    assert any(thread.startswith("asyncio") for thread in waiting)
+    tasks = [stack for thread, stack in samples.counts if thread == "tasks"]
+    assert any("wait_for_the_end" in stack[0] and "to_thread" in stack[1] for stack in tasks)
+    main = [count for (thread, _), count in samples.counts.items() if thread == "MainThread"]
+    assert sum(main) == samples.looks > 0
 
 
 def test_another_process_is_left_alone(tmp_path: Path) -> None:
@@ -53,21 +59,43 @@ def test_another_process_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_report_says_where_the_time_of_an_image_goes() -> None:
+    serve, read = "medbus/serving.py:store", "medbus/spool.py:read"
     samples = Samples(
         {
-            (
-                "AcceptorThread@2026",
-                ("threading.py:run", "medbus/serving.py:store", "medbus/spool.py:read"),
-            ): 30,
-            ("AcceptorThread@2027", ("threading.py:run", "medbus/serving.py:store")): 10,
+            ("Acceptor@2026", ("threading.py:run", serve, read)): 20,
+            ("Acceptor@2027", ("threading.py:run", serve, read)): 10,
+            ("Acceptor@2027", ("threading.py:run", "queue.py:get")): 10,
             ("MainThread", ("medbus/worker.py:main", "selectors.py:select")): 40,
+            ("Thread-7 (run_reactor)", ("medbus/transport.py:ready",)): 20,
+            ("tasks", ("medbus/storing.py:store", "medbus/client.py:publish")): 15,
         },
         looks=40,
     )
     text = report(samples, {"gateway-dicom": 0.5, "kafka": 0.2}, images=100, seconds=0.4)
-    lines = text.splitlines()
-    assert "4.00 ms an image" in lines[0]
-    assert "     5.00  gateway-dicom" in lines
-    assert "     4.00  medbus/serving.py:store" in lines
-    assert "     3.00  medbus/spool.py:read" in lines
-    assert "     4.00  selectors.py:select" in lines
+    assert "4.00 ms an image" in text.splitlines()[0]
+    assert (
+        text[text.index("CPU") :]
+        == """\
+CPU of each process
+     5.00  gateway-dicom
+     2.00  kafka
+
+Acceptor: in our functions, with what they call
+     3.00  medbus/serving.py:store
+     3.00  medbus/spool.py:read
+Acceptor: in which function at last
+     3.00  medbus/spool.py:read
+     1.00  queue.py:get
+
+run_reactor: in our functions, with what they call
+     2.00  medbus/transport.py:ready
+run_reactor: in which function at last
+     2.00  medbus/transport.py:ready
+
+tasks: in our functions, with what they call
+     1.50  medbus/client.py:publish
+     1.50  medbus/storing.py:store
+tasks: in which function at last
+     1.50  medbus/client.py:publish
+"""
+    )

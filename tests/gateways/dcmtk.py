@@ -37,7 +37,7 @@ def tool(name: str) -> str:
     return str(path)
 
 
-async def run(name: str, *arguments: object, timeout: float = 60.0, cwd: Path | None = None) -> Finished:
+async def run(name: str, *arguments: object, seconds: float = 60.0) -> Finished:
     """Run a program to its end."""
     process = await asyncio.create_subprocess_exec(
         tool(name),
@@ -45,21 +45,20 @@ async def run(name: str, *arguments: object, timeout: float = 60.0, cwd: Path | 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TCP_NODELAY": "1"},
-        cwd=cwd,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout)
+        output, _ = await asyncio.wait_for(process.communicate(), seconds)
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AssertionError(f"{name} did not end within {timeout:g} s") from None
+        raise AssertionError(f"{name} did not end within {seconds:g} s") from None
     return Finished(process.returncode or 0, output.decode(errors="replace"))
 
 
 @asynccontextmanager
 async def storescp(folder: Path, *options: str, ae_title: str = "STORESCP") -> AsyncIterator[int]:
     """A storage SCP that writes exactly what it gets into a folder; its port."""
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         tool("storescp"),
@@ -83,9 +82,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def listening(port: int, timeout: float = 10.0) -> None:
+async def listening(port: int, seconds: float = 10.0) -> None:
     """Wait until something listens at a port."""
-    end = asyncio.get_running_loop().time() + timeout
+    end = asyncio.get_running_loop().time() + seconds
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,9 +1,9 @@
 """Images as they are sent."""
 
 from pydicom.dataset import Dataset
+from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, encode
 
 from medbus.gateways.dicom.outgoing import Outgoing
-from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, encode
 
 
 def outgoing(image: Dataset, data: bytes | None = None, **changes: str) -> Outgoing:

@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """Run a server on a Unix socket of its own; its URL for the asyncpg driver."""
-    folder = Path(tempfile.mkdtemp(prefix="medbus-pg-", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="medbus-pg-", dir="/tmp"))
     programs = _programs()
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None

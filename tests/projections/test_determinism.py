@@ -6,22 +6,25 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.projections import examples
+from tests.projections.memory_log import MemoryLog
+from tests.projections.tables import catalog, dump, rows_of
 
 from medbus.bus import Record
 from medbus.projections import projection
 from medbus.projections.images import tables
 from medbus.projections.projector import PROJECTIONS
 from medbus.schemas.events import Event, ImageErased, ImageRegistered
-from tests.projections import examples
-from tests.projections.memory_log import MemoryLog
-from tests.projections.tables import catalog, dump, rows_of
 
 fast = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+STUDIES = ["1.1", "1.5", "1.6"]
+"""Each is in a partition of its own."""
 
 images = st.builds(
     examples.image,
     uid=st.sampled_from(["7.1", "7.2", "7.3", "7.4"]),
-    study=st.sampled_from(["1.1", "1.2", "1.3"]),
+    study=st.sampled_from(STUDIES),
     contents=st.sampled_from(["a", "b"]),
     patient=st.sampled_from(["P1", "P1", "P2"]),
     name=st.sampled_from(["DOE^JANE", "DOE^JANE", "DOE^JANET"]),
@@ -69,7 +72,7 @@ def log_of(some: Sequence[Event]) -> MemoryLog:
 @st.composite
 def deliveries(draw: st.DrawFn, log: MemoryLog) -> list[list[Record]]:
     """The log's records in batches: any order among partitions, and parts of it again and again."""
-    left = {partition: 0 for partition in log.records}
+    left = dict.fromkeys(log.records, 0)
     batches: list[list[Record]] = [[]]
     while any(at < len(log.records[p]) for p, at in left.items()):
         partition = draw(st.sampled_from([p for p, at in left.items() if at < len(log.records[p])]))
@@ -83,6 +86,11 @@ def deliveries(draw: st.DrawFn, log: MemoryLog) -> list[list[Record]]:
         if draw(st.booleans()):
             batches.append([])
     return [batch for batch in batches if batch]
+
+
+def test_the_studies_are_in_different_partitions() -> None:
+    log = MemoryLog()
+    assert len({log.partition(examples.image("7.1", study=study)) for study in STUDIES}) == 3
 
 
 @fast

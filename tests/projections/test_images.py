@@ -1,13 +1,13 @@
 """The image catalog on every database: what is served, what is counted, what does not fit."""
 
 import pytest
+from tests.projections.examples import MR_IMAGE, conflicted, erased, image
+from tests.projections.memory_log import MemoryLog
 
 from medbus.projections.database import Database
 from medbus.projections.images import CatalogFilter, ImageReader, Level, Query, Usage
 from medbus.projections.projector import Projector
 from medbus.schemas.events import Event, Scope
-from tests.projections.examples import MR_IMAGE, conflicted, erased, image
-from tests.projections.memory_log import MemoryLog
 
 
 class Catalog:

@@ -48,8 +48,15 @@ async def test_every_record_has_its_effect_also_those_from_before_the_first_star
     assert in_order(await records(bus, count=2)) == in_order_of([before, after])
 
 
-@pytest.mark.parametrize(("head", "killed_at"), [(6.0, 2.0), pytest.param(20.0, 5.0, marks=pytest.mark.long)])
-@pytest.mark.parametrize("member", [(), ("--member", "one")], ids=["dynamic", "static"])
+@pytest.mark.parametrize(
+    ("head", "killed_at", "member"),
+    [
+        (6.0, 2.0, ()),
+        pytest.param(20.0, 5.0, (), marks=pytest.mark.long),
+        pytest.param(20.0, 5.0, ("--member", "one"), marks=pytest.mark.long),
+    ],
+    ids=["short", "dynamic", "static"],
+)
 async def test_a_killed_worker_with_a_slow_head_leaves_five_effects_once_each(
     bus: Bus, crew: Workers, head: float, killed_at: float, member: Sequence[str]
 ) -> None:
@@ -68,37 +75,26 @@ async def test_a_killed_worker_with_a_slow_head_leaves_five_effects_once_each(
 
 
 async def test_a_crowd_of_records_is_handled_without_a_pause(bus: Bus, crew: Workers) -> None:
-    events = [scripted(f"{number}", study=f"1.2.{number % 50}") for number in range(1000)]
+    events = [scripted(f"{number}", study=f"1.2.{number % 50}") for number in range(1500)]
     await bus.publish_all(events)
     await crew.start()
     ready = time.monotonic()
-    assert in_order(await records(bus, count=1000, within=60)) == in_order_of(events)
+    assert in_order(await records(bus, count=1500, within=60)) == in_order_of(events)
     # Faust's own way of dealing with a full buffer takes a second for every 64 of them.
-    assert time.monotonic() - ready < 10
+    assert time.monotonic() - ready < 15
 
 
-async def test_the_partitions_of_a_killed_worker_are_taken_over_within_seconds(
+async def test_a_worker_that_waits_takes_over_from_one_that_is_killed_within_seconds(
     bus: Bus, crew: Workers
 ) -> None:
-    first = await crew.start()
-    await bus.publish(scripted("one"))
-    await records(bus, count=1)
+    first, _ = await crew.start(), await crew.start()
     await first.end(signal.SIGKILL, within=5)
     killed = time.monotonic()
-    await crew.start(ready=False)
-    await bus.publish(scripted("two"))
-    await records(bus, count=2)
-    # The session of 6 s, less the time since its last sign of life, a rebalance, and a machine that is busy.
-    assert time.monotonic() - killed < 15
-
-
-async def test_a_worker_that_waits_takes_over_from_one_that_is_killed(bus: Bus, crew: Workers) -> None:
-    first = await crew.start()
-    await crew.start()
-    await first.end(signal.SIGKILL, within=5)
     events = [scripted(f"{number}", study=f"1.2.{number}") for number in range(40)]
     await bus.publish_all(events)
     assert in_order(await records(bus, count=40)) == in_order_of(events)
+    # The session of 6 s, less the time since its last sign of life, a rebalance, and a machine that is busy.
+    assert time.monotonic() - killed < 15
 
 
 async def test_workers_that_come_and_go_under_load_leave_nothing_out(bus: Bus, crew: Workers) -> None:
@@ -270,7 +266,7 @@ async def test_a_worker_without_a_broker_says_so(bus: Bus, crew: Workers, unused
     assert "No Kafka broker answers" in worker.output()
 
 
-async def test_a_worker_goes_on_after_the_broker_was_killed_and_started_again(tmp_path: Path) -> None:
+async def test_a_broker_that_is_killed_and_comes_back_and_one_that_does_not(tmp_path: Path) -> None:
     prefix = "restart"
     async with EmbeddedKafka(tmp_path) as broker:
         await create_topics(broker.bootstrap, prefix)
@@ -283,9 +279,15 @@ async def test_a_worker_goes_on_after_the_broker_was_killed_and_started_again(tm
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
             await broker.wait_dead()
-            async with EmbeddedKafka(tmp_path) as again:
-                assert again.bootstrap == broker.bootstrap
-                await bus.publish(after)
-                await worker.printed("begin after", within=60)
-                assert in_order(await records(bus, count=2)) == in_order_of([after, before])
-                assert worker.process.returncode is None
+            await broker.stop()
+            await broker.start()
+            await bus.publish(after)
+            await worker.printed("begin after", within=60)
+            assert in_order(await records(bus, count=2)) == in_order_of([after, before])
+            assert worker.process.returncode is None
+
+            os.kill(broker.pid, signal.SIGKILL)
+            await broker.wait_dead()
+            # Faust would wait for the broker for ever.
+            assert await worker.end(signal.SIGTERM, within=6) == EXIT_BLOCKED
+            await broker.stop()

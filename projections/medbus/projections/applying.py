@@ -1,19 +1,23 @@
-"""Takes records from the log into a database: reading and writing go on side by side, and nothing blocks it."""
+"""Takes records from the log into a database. Reading and writing go on side by side."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from medbus.bus import Record, Undecodable
-from medbus.projections import dead_letters, positions
+from medbus.projections import dead_letters, positions, rows
 from medbus.projections.errors import CatalogError
 from medbus.projections.log import Log
 from medbus.projections.projection import Projection, apply
+from medbus.projections.rows import NulCharacter
 from medbus.projections.storage import Work
 from medbus.schemas.errors import InvalidEvent
 
@@ -86,7 +90,7 @@ class Applier:
         return count
 
     async def apply(self, records: Sequence[Record]) -> None:
-        """Apply records in one transaction; what can't be applied becomes a dead letter, and the rest goes on."""
+        """Apply records in one transaction; one that can't be applied becomes a dead letter."""
         for record in records:
             if isinstance(record.event, Undecodable):
                 await self._bury(record, record.event.error)
@@ -111,6 +115,8 @@ class Applier:
     async def _apply(self, records: Sequence[Record]) -> None:
         try:
             await self._write(partial(apply, projections=self._projections, records=records))
+        except NulCharacter:
+            await self._apply([_without_nul(record) for record in records])
         except Exception as error:
             if _is_the_database(error):
                 raise
@@ -147,6 +153,14 @@ class Applier:
 def _pass(connection: Connection, projection: Projection, record: Record) -> None:
     partition, offset = record.position
     positions.save(connection, projection.name, {partition: offset + 1})
+
+
+def _without_nul(record: Record) -> Record:
+    """The same record without NUL characters, which have no meaning and which no database takes."""
+    kept = (bytes, datetime, UUID)
+    fields = rows.without_nul(msgspec.to_builtins(record.event, builtin_types=kept))
+    event = msgspec.convert(fields, type(record.event), builtin_types=kept)
+    return msgspec.structs.replace(record, event=event)
 
 
 def _is_the_database(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """The condition catalog: under which conditions images were made.
 
-It holds the conditions of every contents that came; which of them are served, and whose images they are, the image
-catalog knows.
+It holds the conditions of all contents that came; which of them are served, and whose images they are, the
+image catalog knows.
 """
 
 from collections.abc import Collection, Sequence

@@ -90,15 +90,16 @@ class Database(AbstractAsyncContextManager["Database"]):
         await self._storage.maintain(grace)
 
     async def positions(self) -> dict[Partition, int]:
-        """The offset of the next record that the catalogs have yet to take up, by partition; empty if there is
-        no catalog. Where catalogs differ it is that of the one that is furthest behind.
+        """The offset of the next record to take up, by partition; empty if there is no catalog.
+
+        Where projections differ it is that of the one that is furthest behind.
         """
         try:
             return await self.read(positions.lowest)
         except CatalogMissing:
             return {}
 
-    async def reached(self, position: Position, timeout: float) -> bool:
+    async def reached(self, position: Position, timeout: float) -> bool:  # noqa: ASYNC109 - 0 looks once
         """Whether the catalogs show what a record says; waits for it.
 
         Args:

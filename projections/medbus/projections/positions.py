@@ -72,7 +72,7 @@ def next_offset(connection: Connection, partition: Partition) -> int:
 
 def load_definitions(connection: Connection) -> dict[str, str]:
     """How the tables of each projection were defined."""
-    return {name: definition for name, definition in connection.execute(select(definitions))}
+    return dict(tuple(row) for row in connection.execute(select(definitions)))
 
 
 def save_definition(connection: Connection, projection: str, definition: str) -> None:

@@ -1,7 +1,7 @@
-"""Catalogs in PostgreSQL: a schema for each generation; the one that has the catalog's name is the current one.
+"""Catalogs in PostgreSQL: a schema for each generation; the one with the catalog's name is the current one.
 
-A new generation is built in a schema beside it and renamed in one transaction. PostgreSQL then plans every prepared
-statement of every session anew, so readers find the new tables under the old names.
+A new generation is built in a schema beside it and renamed in one transaction. PostgreSQL then plans every
+prepared statement of every session anew, so readers find the new tables under the old names.
 """
 
 import logging

@@ -32,8 +32,8 @@ class Projection(ABC):
     def apply(self, connection: Connection, records: Sequence[Record]) -> None:
         """Take up events of its topics, in the order of the log within each partition.
 
-        The same events in another grouping, in another order of partitions, or some of them twice, must lead to
-        the same rows.
+        The same events in another grouping, in another order of partitions, or some of them twice, must lead
+        to the same rows.
         """
 
     @property

@@ -31,7 +31,8 @@ GRACE_SECONDS = 60.0
 class Projector:
     """Follows the log and writes the catalogs; one for an installation.
 
-    Where there are no catalogs, or other tables than this program's, they are built from the beginning of the log.
+    Where there are no catalogs, or other tables than this program's, they are built from the beginning of the
+    log.
 
     Args:
         log_: the log, for example `medbus.bus.Bus`.

@@ -1,4 +1,4 @@
-"""Builds the catalogs anew from the beginning of the log, beside those that are in use, and switches to them."""
+"""Builds the catalogs anew from the beginning of the log, beside those in use, and switches to them."""
 
 import logging
 import time
@@ -44,7 +44,7 @@ async def rebuild(
 ) -> Rebuilt:
     """Build a new generation of the catalogs and let it take the place of the present one, if there is one.
 
-    Readers see the old one until the moment at which they see the new one, which is then as far as the old one.
+    Readers see the old one until the moment at which they see the new one, which is as far then.
     A projector that follows the log meanwhile goes on with the new one; nobody needs a restart.
 
     Args:

@@ -27,7 +27,6 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.selectable import FromClause
 
 Row = tuple[Any, ...]
@@ -69,7 +68,8 @@ def remove(connection: Connection, table: Table, column: str, values: Sequence[s
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether a column has one of some values, however many they are."""
-    document = bindparam(None, document_of(values), Text)
+    possible = [value for value in values if not isinstance(value, str) or "\0" not in value]
+    document = bindparam(None, document_of(possible), Text)
     if connection.dialect.name == "sqlite":
         return column.in_(select(func.json_each(document).table_valued("value").c.value))
     element = func.jsonb_array_elements_text(cast(document, postgresql.JSONB)).table_valued("value").c.value
@@ -82,21 +82,30 @@ def json_value(connection: Connection, column: ColumnElement[Any], key: str) -> 
     return document.op("->>")(key)
 
 
+class NulCharacter(ValueError):
+    """A text contains the NUL character, which no database takes."""
+
+
 def document_of(values: Sequence[Any]) -> str:
-    """Rows or values as a JSON text. What no database takes, the NUL character, is left out."""
+    """Rows or values as a JSON text.
+
+    Raises:
+        NulCharacter: of a text in it.
+    """
     document = _encoder.encode(values)
-    if b"\\u0000" in document:
-        document = _encoder.encode(_without_nul(msgspec.json.decode(document)))
+    if b"\\u0000" in document and without_nul(decoded := msgspec.json.decode(document)) != decoded:
+        raise NulCharacter
     return document.decode()
 
 
-def _without_nul(value: Any) -> Any:
+def without_nul(value: Any) -> Any:
+    """The same value without NUL characters in any of its texts."""
     if isinstance(value, str):
         return value.replace("\0", "")
-    if isinstance(value, list):
-        return [_without_nul(each) for each in value]
+    if isinstance(value, list | tuple):
+        return [without_nul(each) for each in value]
     if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(each) for key, each in value.items()}
+        return {without_nul(key): without_nul(each) for key, each in value.items()}
     return value
 
 
@@ -105,17 +114,18 @@ def _execute(connection: Connection, statement: Executable, new: Sequence[Row]) 
 
 
 @cache
-def _statement(table: Table, dialect: str, action: str) -> Insert:
+def _statement(table: Table, dialect: str, action: str) -> Executable:
     insert, source, element = _SOURCES[dialect]()
     chosen = select(*(element(number, column.type) for number, column in enumerate(table.columns)))
-    statement = insert(table).from_select(
+    statement: Any = insert(table).from_select(
         [column.name for column in table.columns],
         # Without a condition SQLite would take ON CONFLICT for a join's.
         chosen.select_from(source).where(true()),
     )
     keys = [column.name for column in table.primary_key]
     if action == "add":
-        return statement.on_conflict_do_nothing()
+        done: Executable = statement.on_conflict_do_nothing()
+        return done
     if action == "replace":
         changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     else:

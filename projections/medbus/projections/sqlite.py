@@ -1,11 +1,11 @@
 """Catalogs in SQLite: a file for each generation, and a symbolic link to the current one.
 
-There is one writer, in a thread of its own, and there are readers in a few more. No statement goes through the
-event loop: a loop that is busy decoding would make each of them wait. SQLite releases the interpreter's lock while
-it works, so decoding and writing go on side by side.
+There is one writer, in a thread of its own, and there are readers in a few more. No statement goes through
+the event loop: a loop that is busy decoding would make each of them wait. SQLite releases the interpreter's
+lock while it works, so decoding and writing go on side by side.
 
-SQLite up to 3.51.2 (but for 3.50.7 and 3.44.6) can corrupt a file when two connections reset its write-ahead log at
-the same time. Here only the writer ever checkpoints, whatever the version: readers are opened read-only.
+SQLite up to 3.51.2 (but for 3.50.7 and 3.44.6) can corrupt a file when two connections reset its write-ahead
+log at the same time. Here only the writer ever checkpoints, whatever the version: readers are read-only.
 """
 
 import asyncio

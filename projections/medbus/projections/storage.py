@@ -15,8 +15,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 T = TypeVar("T")
 
 Work = Callable[[Connection], T]
-"""Synchronous work on a connection, within one transaction. It runs as a whole where the database is: for SQLite
-in a thread beside the event loop, so that no statement has to wait for the loop."""
+"""Synchronous work on a connection, within one transaction. It runs as a whole where the database is: for
+SQLite in a thread beside the event loop, so that no statement has to wait for the loop."""
 
 
 class Building(ABC):
@@ -80,7 +80,7 @@ class Storage(ABC):
 
     @abstractmethod
     async def maintain(self, grace: float) -> None:
-        """What is to be done from time to time; removes generations that were replaced `grace` seconds ago."""
+        """What is to be done now and then; removes generations that were replaced `grace` seconds ago."""
 
 
 def create_tables(connection: Connection, metadata: Sequence[MetaData]) -> None:

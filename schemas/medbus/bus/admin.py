@@ -19,7 +19,8 @@ from aiokafka.errors import (
 )
 
 from medbus.bus import settings
-from medbus.bus.reader import Reader, start, stop
+from medbus.bus.lifetime import start, stop_consumer, stopped
+from medbus.bus.reader import Reader
 from medbus.schemas import registry as schemas
 from medbus.schemas.errors import BusError, SettingsError, TopicMisconfigured
 from medbus.schemas.registry import Registry
@@ -115,12 +116,12 @@ async def read_registry(bootstrap: str) -> Registry:
     partition = TopicPartition(schemas.TOPIC, 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **settings.CONSUMER)
     try:
-        await start(consumer)
+        await start(consumer.start, lambda: stop_consumer(consumer))
         try:
             end = (await consumer.end_offsets([partition]))[partition]
             first = (await consumer.beginning_offsets([partition]))[partition]
         finally:
-            await stop(consumer)
+            await stop_consumer(consumer)
     except KafkaError as error:
         raise unreachable(bootstrap) from error
     reader = Reader(bootstrap, "medbus-registry", {partition: first})
@@ -149,13 +150,13 @@ async def register_schemas(bootstrap: str) -> list[str]:
         registered += [version.subject for version in missing if version.subject not in registered]
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **settings.PRODUCER)
         try:
-            await start(producer)
+            await start(producer.start, producer.stop)
             try:
                 for version in missing:
                     key, value = version.record()
                     await producer.send_and_wait(schemas.TOPIC, value, key=key)
             finally:
-                await producer.stop()
+                await stopped(producer.stop)
         except KafkaError as error:
             raise BusError(f"The schemas could not be registered: {error}.", "Try again.") from error
     raise BusError("Other programs register schemas at the same time.", "Try again.")
@@ -166,7 +167,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="medbus-admin", **settings.ADMIN)
     try:
         try:
-            await client.start()
+            await start(client.start, client.close)
         except (ValueError, OverflowError) as error:
             raise SettingsError(
                 f"{bootstrap!r} is no address of a Kafka broker: {error}.",
@@ -178,7 +179,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     except KafkaError as error:
         raise BusError(f"Kafka at {bootstrap} refuses: {error!r}.") from error
     finally:
-        await client.close()
+        await stopped(client.close)
 
 
 async def _settle(admin: AIOKafkaAdminClient, names: set[str]) -> None:

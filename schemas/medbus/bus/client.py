@@ -12,8 +12,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from medbus.bus import admin, settings
+from medbus.bus.lifetime import start, stop_consumer
 from medbus.bus.producer import Producer
-from medbus.bus.reader import RawBatch, Reader, start, stop
+from medbus.bus.reader import RawBatch, Reader
 from medbus.bus.record import Partition, Position, Record, Undecodable
 from medbus.bus.subscription import Start, Subscription
 from medbus.schemas import registry
@@ -220,7 +221,7 @@ class Bus(AbstractAsyncContextManager["Bus"]):
                     consumer = AIOKafkaConsumer(
                         bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.CONSUMER
                     )
-                    await start(consumer)
+                    await start(consumer.start, lambda: stop_consumer(consumer))
                     self._lookup = consumer
                 return await getattr(self._lookup, method)(argument)
             except KafkaError as error:
@@ -230,7 +231,7 @@ class Bus(AbstractAsyncContextManager["Bus"]):
     async def _drop_lookup(self) -> None:
         consumer, self._lookup = self._lookup, None
         if consumer is not None:
-            await stop(consumer)
+            await stop_consumer(consumer)
 
     async def _offsets(self, method: str, topics: Iterable[Topic]) -> dict[Partition, int]:
         found = self.partitions(*topics)

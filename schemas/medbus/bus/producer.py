@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from medbus.bus import admin, settings
-from medbus.bus.reader import start
+from medbus.bus.lifetime import ended, start
 from medbus.schemas.codec import Encoded
 from medbus.schemas.errors import BusError, InvalidEvent
 
@@ -121,7 +121,7 @@ class Producer:
                     bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.PRODUCER
                 )
                 try:
-                    await start(client)
+                    await start(client.start, client.stop)
                 except KafkaError as error:
                     log.log(
                         logging.DEBUG if warned else logging.WARNING,
@@ -160,16 +160,12 @@ async def _stop(client: AIOKafkaProducer) -> None:
     aiokafka's own `stop` waits until everything is delivered, for ever if need be.
     """
     stopping = asyncio.ensure_future(client.stop())
-    _, unfinished = await asyncio.wait([stopping], timeout=settings.CLOSE_SECONDS)
-    if unfinished:
-        log.warning("records that were not confirmed may or may not be in the log")
-        client._message_accumulator.fail_all(ProducerClosed())
-        client._sender.sender_task.cancel()
-        _, unfinished = await asyncio.wait([stopping], timeout=1)
-    if unfinished:
-        stopping.cancel()
-        await asyncio.wait([stopping], timeout=1)
-        await client.client.close()
-    if not stopping.cancelled() and stopping.done() and (error := stopping.exception()):
-        log.debug("a producer did not close cleanly: %r", error)
-        await client.client.close()
+    try:
+        await asyncio.wait([stopping], timeout=settings.CLOSE_SECONDS)
+    finally:  # also if cancelled
+        if not stopping.done():
+            log.warning("records that were not confirmed may or may not be in the log")
+            client._message_accumulator.fail_all(ProducerClosed())
+            client._sender.sender_task.cancel()
+        await ended(stopping, settings.CANCEL_SECONDS)
+        await ended(asyncio.ensure_future(client.client.close()), settings.CANCEL_SECONDS)

@@ -4,20 +4,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
 from medbus.bus import settings
+from medbus.bus.lifetime import start, stop_consumer
 from medbus.schemas.errors import BusError, OffsetOutOfRange
 
 log = logging.getLogger(__name__)
 
 RawBatch = dict[TopicPartition, list[ConsumerRecord]]
-
-ENOUGH_POLLS = 10
-"""So many polls for each partition, and every partition that has records has had its turn."""
 
 
 class Reader:
@@ -36,8 +33,8 @@ class Reader:
         self._consumer: AIOKafkaConsumer | None = None
         self._closed = self._failing = False
         self._checked = time.monotonic()
-        self._polls = 0
-        # What the log held at the last check beyond what was read then.
+        self._drained = False
+        # Where partitions stood at the last check that had more records in the log then.
         self._waiting: dict[TopicPartition, int] = {}
 
     async def close(self) -> None:
@@ -56,10 +53,10 @@ class Reader:
         """
         if self._closed:
             raise _closed()
+        since_check = time.monotonic() - self._checked
         try:
             consumer = self._consumer or await self._open()
-            due = time.monotonic() - self._checked > settings.STALL_SECONDS / 2
-            if due and await self._stalled(consumer):
+            if since_check > settings.STALL_SECONDS / 2 and await self._stalled(consumer):
                 log.warning("the consumer stalled although the log goes on, a new one takes over")
                 await self._drop()
                 consumer = await self._open()
@@ -83,7 +80,8 @@ class Reader:
         # Nothing here gives way to other tasks, so that no records are lost if this one is cancelled.
         for partition in self.position:
             self.position[partition] = await consumer.position(partition)
-        self._polls += 1 if batch else ENOUGH_POLLS * len(self.position)
+        if sum(map(len, batch.values())) < limit and since_check > settings.STALL_SECONDS / 4:
+            self._drained = True
         return {partition: records for partition, records in batch.items() if partition in self.position}
 
     def finish(self, partition: TopicPartition) -> None:
@@ -97,9 +95,9 @@ class Reader:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, client_id=self.client_id, **settings.CONSUMER
         )
-        await start(consumer)
+        await start(consumer.start, lambda: stop_consumer(consumer))
         if self._closed:  # while it started
-            await stop(consumer)
+            await stop_consumer(consumer)
             raise _closed()
         consumer.assign(list(self.position))
         for partition, offset in self.position.items():
@@ -110,14 +108,13 @@ class Reader:
     async def _drop(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await stop(consumer)
+            await stop_consumer(consumer)
 
     async def _stalled(self, consumer: AIOKafkaConsumer) -> bool:
-        """Whether a partition has records that this consumer does not give, though it was asked for them."""
-        asked = self._polls > ENOUGH_POLLS * len(self.position)
-        before = self._waiting
-        self._checked, self._polls, self._waiting = time.monotonic(), 0, {}
-        if asked and any(self.position[partition] == offset for partition, offset in before.items()):
+        """Whether this consumer gave all that it had, and nothing of a partition that has had more."""
+        stalled = self._drained and any(self.position[p] == offset for p, offset in self._waiting.items())
+        self._checked, self._drained, self._waiting = time.monotonic(), False, {}
+        if stalled:
             return True
         try:
             ends: dict[TopicPartition, int] = await asyncio.wait_for(
@@ -128,23 +125,6 @@ class Reader:
             return True
         self._waiting = {p: offset for p, offset in self.position.items() if ends[p] > offset}
         return False
-
-
-async def start(client: Any) -> None:
-    """Start an aiokafka client; one that can't start is closed, so that nothing of it stays behind."""
-    try:
-        await client.start()
-    except BaseException:
-        await client.stop()
-        raise
-
-
-async def stop(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, however broken it is."""
-    try:
-        await asyncio.wait_for(consumer.stop(), settings.CLOSE_SECONDS)
-    except (KafkaError, TimeoutError) as error:
-        log.warning("a consumer did not close: %r", error)
 
 
 def _closed() -> BusError:

@@ -49,6 +49,9 @@ STALL_SECONDS = 15.0
 CLOSE_SECONDS = 5.0
 """What is still on its way when a client is closed has this long to arrive."""
 
+CANCEL_SECONDS = 1.0
+"""A client that is cancelled while it starts or stops has this long to come to a clean end."""
+
 START_SECONDS = 30.0
 """Reading the registry at the start takes a fraction of a second; after this long it has failed."""
 

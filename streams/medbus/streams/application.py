@@ -130,8 +130,8 @@ def application(bootstrap: str, *, group: str, client_id: str, member: str | Non
         group: name of the consumer group.
         client_id: how it names itself to the broker.
         member: identity of this member in the group (`group.instance.id`). A worker that is killed and
-            started again under the same identity takes up its partitions at once. No two running workers may
-            share one.
+            started again under the same identity takes up its partitions at once. No two running workers
+            may share one.
     """
     return Application(
         group,

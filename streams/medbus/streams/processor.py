@@ -55,8 +55,9 @@ class Processor:
             that nobody waits in vain. The record's event may be Undecodable.
         delays: seconds to wait before each further try after a transient failure; then the record is given
             up.
-        in_flight: how many records may be under way to the log at once. With 1, events follow each other
-            strictly; with more, those of different records may change places when a broker fails.
+        in_flight: how many records may be under way at once. Handling is always one after the other. With 1,
+            a record is handled when the events of the one before are in the log; with more, they are still on
+            their way, and may change places if a broker fails just then.
         stall_seconds: without progress for so long, although there is work, the processor ends. Longer than
             the handler takes, retries included.
     """

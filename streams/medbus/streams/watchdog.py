@@ -21,7 +21,7 @@ from medbus.streams import offsets
 log = logging.getLogger(__name__)
 
 EXIT_BLOCKED = 70
-"""Exit code of a process whose event loop was blocked (EX_SOFTWARE)."""
+"""Exit code of a process that could not end in good order (EX_SOFTWARE)."""
 
 
 class Stalled(MedbusError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -14,14 +15,15 @@ from medbus.streams import offsets, watchdog
 from medbus.streams.application import CONCURRENCY, Application, application, source
 from medbus.streams.dead_letters import Raw
 from medbus.streams.processor import Handling, Processor
+from medbus.streams.watchdog import EXIT_BLOCKED
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 1.0
 """How long a rebalance or the end waits for what is in flight; the rest is handled again."""
 
-STOP_SECONDS = 3.0
-"""How long the application may take to stop."""
+STOP_SECONDS = 2.5
+"""How long the application may take to stop after that; then the process ends all the same."""
 
 
 class Crashed(MedbusError):
@@ -50,6 +52,9 @@ async def run(
         Stalled: there is work, but no progress.
         Crashed: Kafka or Faust failed for good.
         MedbusError: something could not even be written to the dead letters.
+
+    The process ends at once, with EXIT_BLOCKED, if its event loop is blocked, or if Faust can't be stopped
+    because the broker is away: what is not committed is handled again.
     """
     await offsets.verify(bus, processor.name, processor.topics)
     worker = _Worker(processor, bus, member)
@@ -67,8 +72,11 @@ def stop_on_signals() -> asyncio.Event:
 
 
 def main(serve: Coroutine[Any, Any, None]) -> int:
-    """Run a worker as the main of a process; returns the exit code: 0 after a clean stop, 1 if it can't go
-    on."""
+    """Run a worker as the main of a process.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 if it can't go on.
+    """
     try:
         asyncio.run(serve)
     except MedbusError as error:
@@ -88,12 +96,13 @@ class _Worker:
         self.app: Application = application(
             bus.bootstrap,
             group=offsets.group_name(bus.prefix, processor.name),
-            client_id=f"{processor.name}-{member}" if member else processor.name,
+            client_id=member or processor.name,
             member=member,
         )
         self.app.drain = self._drain
+        self.room = asyncio.Semaphore(processor.in_flight)
         # Acknowledged in the order in which they came, so that no commit passes what is still under way.
-        self.under_way: asyncio.Queue[tuple[Any, asyncio.Task[None]]] = asyncio.Queue(processor.in_flight)
+        self.under_way: asyncio.Queue[tuple[Any, asyncio.Task[None]]] = asyncio.Queue()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app.agent(
             source(self.app, bus.prefix, processor.topics), name=processor.name, concurrency=CONCURRENCY
@@ -114,12 +123,12 @@ class _Worker:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for each in done:
                     each.result()
+        except Exception as error:
+            # Said now: stopping may end the process.
+            log.error("%s ends: %s", self.processor.name, error)  # noqa: TRY400
+            raise
         finally:
-            try:
-                async with asyncio.timeout(DRAIN_SECONDS + STOP_SECONDS):
-                    await self.app.stop()
-            except TimeoutError:
-                log.error("%s did not stop in time", self.processor.name)  # noqa: TRY400
+            await self._stop()
             for each in (stopping, *duties):
                 each.cancel()
             await asyncio.gather(stopping, *duties, return_exceptions=True)
@@ -131,6 +140,7 @@ class _Worker:
         try:
             self.stream = stream.noack()
             async for event in self.stream.events():
+                await self.room.acquire()
                 raw = Raw(
                     key=event.message.key,
                     value=event.message.value,
@@ -139,7 +149,7 @@ class _Worker:
                 record = await self._record(event.message, raw)
                 answer = await self.handling.answer(record)
                 writing = asyncio.create_task(self.handling.publish(record, raw, answer))
-                await self.under_way.put((event, writing))
+                self.under_way.put_nowait((event, writing))
         except Exception as error:
             if not self.failure.done():
                 self.failure.set_exception(error)
@@ -151,6 +161,7 @@ class _Worker:
             await writing
             await self.stream.ack(event)
             self.under_way.task_done()
+            self.room.release()
 
     async def _record(self, message: Any, raw: Raw) -> Record:
         topic = message.topic[len(self.bus.prefix) + 1 :]
@@ -164,6 +175,16 @@ class _Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.under_way.join()
+
+    async def _stop(self) -> None:
+        # Can't be cancelled: Faust shields its parts, and aiokafka waits for an answer for ever if the
+        # broker is away. Nothing would be won by waiting with it.
+        stopped = asyncio.create_task(self.app.stop(), name="stop application")
+        await asyncio.wait([stopped], timeout=DRAIN_SECONDS + STOP_SECONDS)
+        if not stopped.done():
+            log.critical("%s can't stop in good order: the process ends", self.processor.name)
+            logging.shutdown()
+            os._exit(EXIT_BLOCKED)
 
     async def _joined(self, ready: Callable[[], None]) -> None:
         await self.app.joined.wait()

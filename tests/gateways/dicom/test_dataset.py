@@ -62,7 +62,11 @@ REFUSED: dict[str, type[UnreadableDataSet]] = {
 """Files that are no complete, identified data set, and what is wrong with them."""
 
 FILES = [path for path in wheel_files() if path.name not in WITHOUT_META | DAMAGED_META]
-READABLE = [path for path in FILES if path.name not in REFUSED and not path.name.startswith("IM0")]
+READABLE = [
+    path for path in FILES if path.name not in REFUSED and not path.name.startswith("IM0")
+]  # 50 alike
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom.*")  # the files are there to be odd
 
 BULK = {0x7FE00008, 0x7FE00009, 0x7FE00010, 0x56000020, 0x54001010, 0x00420011}
 
@@ -302,6 +306,22 @@ def test_an_identifier_that_is_missing_or_none_is_named(keyword: str, value: str
 
 def test_a_patient_id_may_be_missing() -> None:
     assert read_head(encode(ct(PatientID=None)), EXPLICIT).patient.patient_id == ""
+
+
+@pytest.mark.parametrize(
+    ("sop_class_uid", "modality", "content"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.104.1", "DOC", element(0x00420011, "OB", b"%PDF-1.7 " * 200)),
+        ("1.2.840.10008.5.1.4.1.1.66", "OT", element(0x00420010, "ST", b"raw data")),
+        ("1.2.840.113619.4.30", "XX", element(0x00431001, "OB", bytes(5000))),  # private
+        ("1.2.826.0.1.3680043.99", "", b""),  # not invented yet
+    ],
+)
+def test_nothing_is_refused_for_being_no_image(sop_class_uid: str, modality: str, content: bytes) -> None:
+    dataset = ct(SOPClassUID=sop_class_uid, Modality=modality, PixelData=None, Rows=None, Columns=None)
+    head = read_head(encode(dataset) + content, EXPLICIT)
+    assert (head.instance.sop_class_uid, head.series.modality) == (sop_class_uid, modality)
+    assert (head.instance.rows, head.instance.columns) == (None, None)
 
 
 def test_uids_padded_with_spaces_are_uids() -> None:

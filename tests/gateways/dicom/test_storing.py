@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydicom.uid import MRImageStorage, generate_uid
+from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT, ct, encode
+from tests.gateways.images import outgoing
+from tests.gateways.site import Site
 
 from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.schemas.events import (
@@ -16,11 +19,8 @@ from medbus.schemas.events import (
     Scope,
 )
 from medbus.schemas.topics import DECISIONS, IMAGES
-from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT, ct, encode
-from tests.gateways.images import outgoing
-from tests.gateways.site import Site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-storing")]
 
 
 async def registered(site: Site, uid: str) -> list[ImageRegistered]:
@@ -124,7 +124,9 @@ async def test_the_record_is_dated_by_arrival_not_by_the_study(served: Site) -> 
     assert record.event.study.study_date == "19990101"
 
 
-@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"])
+@pytest.mark.parametrize(
+    "keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"]
+)
 async def test_a_data_set_without_an_identifier_is_refused(served: Site, keyword: str) -> None:
     image = ct()
     uid = str(image.SOPInstanceUID)
@@ -235,7 +237,9 @@ async def test_a_header_too_long_for_an_event_is_a_blob_of_its_own(served: Site)
 
 async def test_an_image_larger_than_the_window_arrives_whole(served: Site) -> None:
     rows = columns = 2048
-    image = ct(Rows=rows, Columns=columns, NumberOfFrames="4", PixelData=bytes(range(256)) * (rows * columns // 32))
+    image = ct(
+        Rows=rows, Columns=columns, NumberOfFrames="4", PixelData=bytes(range(256)) * (rows * columns // 32)
+    )
     assert await served.store(outgoing(image)) == [SUCCESS]
     [event] = await registered(served, image.SOPInstanceUID)
     assert await served.blobs.read(event.blob.digest) == encode(image)

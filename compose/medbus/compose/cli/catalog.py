@@ -5,13 +5,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from medbus.bus import Bus
 from medbus.compose.cli import console
-from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, installation
+from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
 from medbus.compose.cli.subscriber import list_ as subscribers
 from medbus.compose.settings import Settings
 from medbus.projections.conditions import ConditionReader, ImageConditions
 from medbus.projections.database import Database
 from medbus.projections.images import CatalogFilter, CatalogRow, ImageReader
+from medbus.projections.projector import PROJECTIONS
+from medbus.projections.rebuild import Rebuilt, rebuild, topics_of
 from medbus.schemas.conditions import DescribedCondition
 
 app = typer.Typer(help="Catalogs: images, their conditions, subscribers.", no_args_is_help=True)
@@ -104,6 +107,20 @@ def conditions(
     show_conditions(found, json)
 
 
+@app.command("rebuild")
+def rebuild_(home: HomeOption = None, kafka: KafkaOption = None) -> None:
+    """Build all catalogs anew from the log, beside those in use, and switch to them when they are as far.
+
+    Searches and registrations go on meanwhile.
+
+    Example:
+        medbus catalog rebuild
+    """
+    rebuilt = console.run(_rebuild(installation(home, kafka)))
+    rate = rebuilt.records / rebuilt.reading_seconds if rebuilt.reading_seconds else 0
+    console.out.print(f"{rebuilt.records} events in {rebuilt.seconds:.1f} s ({rate:,.0f} events/s).")
+
+
 app.command("subscribers", help="Show all contracts, as `medbus subscriber list` does.")(subscribers)
 
 
@@ -157,6 +174,17 @@ def condition_text(condition: DescribedCondition) -> str:
     """A condition for people, as TR=500 ms; a pure number has no unit."""
     unit = "" if condition.unit in ("", "1") else f" {condition.unit}"
     return f"{condition.label}={condition.text}{unit}"
+
+
+async def _rebuild(settings: Settings) -> Rebuilt:
+    async with (
+        Bus(bootstrap(settings), client_id="medbus-rebuild", prefix=settings.prefix) as bus,
+        Database(settings.database_url) as database,
+    ):
+        topics = topics_of(PROJECTIONS)
+        with console.progress() as bar:
+            task = bar.add_task("rebuilding", total=sum((await bus.end_offsets(*topics)).values()), note="")
+            return await rebuild(bus, database, PROJECTIONS, progress=lambda count: bar.advance(task, count))
 
 
 async def read_images(settings: Settings, chosen: CatalogFilter, limit: int) -> list[CatalogRow]:

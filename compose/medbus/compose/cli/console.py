@@ -70,7 +70,7 @@ def as_json(value: object) -> None:
 
 
 def progress() -> Progress:
-    """A progress bar that counts images."""
+    """A progress bar that counts."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from medbus.gateways.blobs.address import key_of
-from medbus.gateways.blobs.blocking import CHUNK, BlockingBlobs, BlockingWriter, Verified
+from medbus.gateways.blobs.blocking import BATCH, CHUNK, BlockingBlobs, BlockingWriter, Verified, pieces
 from medbus.gateways.blobs.errors import BlobNotFound
 from medbus.gateways.blobs.local import STALE, FileUpload, Folder
 from medbus.gateways.blobs.remote import ObjectUpload, failed
@@ -21,15 +21,13 @@ from medbus.schemas.errors import SettingsError
 from medbus.schemas.events.base import Blob
 
 if TYPE_CHECKING:
+    from obstore import Bytes
     from obstore.store import ObjectStore
 
 T = TypeVar("T")
 
 THREADS: Final = 16
 """Blobs that are written at once; the threads mostly wait for the disk."""
-
-_AT_ONCE: Final = 1024 * 1024
-"""Bytes that a writer collects before it goes to a thread with them."""
 
 
 class BlobStore:
@@ -77,11 +75,12 @@ class BlobStore:
             )
         try:
             remote = from_url(url, **options)
-        except (BaseError, ValueError) as error:
+            obstore.list_with_delimiter(
+                remote
+            )  # without bucket or credentials this fails now, not at an image
+        except (BaseError, OSError, ValueError) as error:
             raise failed(error) from error
-        blocking = BlockingBlobs(remote, lambda: ObjectUpload(remote))
-        blocking.exists("blake3:" + "0" * 64)  # fails now rather than at the first image
-        return cls(remote, blocking)
+        return cls(remote, BlockingBlobs(remote, lambda: ObjectUpload(remote)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,22 +121,30 @@ class BlobStore:
             BlobCorrupted: its bytes are others, or fewer.
             BlobError: the store fails.
         """
-        verified = Verified(digest)
+        held = Verified(digest)
         try:
-            found = await obstore.get_async(self._store, key_of(digest))
-            async for chunk in found.stream(CHUNK):
-                for given in verified.feed(bytes(chunk)):
+            async for chunk in self._chunks(key_of(digest)):
+                for given in held.feed(bytes(chunk)):
                     yield given
         except FileNotFoundError as error:
             raise BlobNotFound(digest) from error
         except (BaseError, OSError) as error:
             raise failed(error) from error
-        for given in verified.finish():
+        for given in held.finish():
             yield given
+
+    async def _chunks(self, key: str) -> AsyncIterator["bytes | Bytes"]:
+        if isinstance(self._store, LocalStore):
+            size = (await obstore.head_async(self._store, key))["size"]
+            for at, length in pieces(size):
+                yield await obstore.get_range_async(self._store, key, start=at, length=length)
+        else:
+            async for chunk in (await obstore.get_async(self._store, key)).stream(CHUNK):
+                yield chunk
 
     async def read(self, digest: str) -> bytes:
         """All the bytes of a blob. Errors as `stream`."""
-        return b"".join([chunk async for chunk in self.stream(digest)])
+        return await asyncio.to_thread(self.blocking.read, digest)
 
     async def read_range(self, digest: str, start: int, length: int) -> bytes:
         """Some bytes of a blob. They can't be verified.
@@ -194,8 +201,8 @@ class Writer:
             BlobError: the store does not take them, or the writer is closed.
         """
         self._chunks.append(bytes(chunk))
-        self._collected += len(chunk)
-        if self._collected >= _AT_ONCE:
+        self._collected += len(self._chunks[-1])
+        if self._collected >= BATCH:
             await self._run(self._write, self._taken())
 
     async def finish(self) -> Blob:
@@ -214,6 +221,8 @@ class Writer:
             self._running.exception()  # whatever it was, the blob is given up
         if self._writer.is_open:
             await self._run(self._writer.abort)
+        else:
+            self._writer.abort()
 
     def _taken(self) -> list[bytes]:
         chunks, self._chunks, self._collected = self._chunks, [], 0

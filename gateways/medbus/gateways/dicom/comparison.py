@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -125,8 +126,8 @@ class _Side:
         number = integer_of(self.text(tag))
         return default if number is None else number
 
-    def frames(self, pixels: Element) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Decoded frames. Raises whatever the codecs raise."""
+    def frames(self, pixels: Element) -> "Iterator[np.ndarray[Any, Any]]":
+        """Decoded frames, one at a time. Raises whatever the codecs raise."""
         syntax = self.syntax if self.encapsulated else self.encoding.transfer_syntax_uid
         samples = self.number(0x00280002, 1)
         options: dict[str, Any] = {
@@ -143,7 +144,11 @@ class _Side:
         }
         if samples > 1:
             options["planar_configuration"] = self.number(_PLANAR_CONFIGURATION, 0)
-        yield from get_decoder(syntax).iter_array(pixels.value, raw=True, **options)
+        source = BytesIO(pixels.value) if self.encapsulated else pixels.value
+        decoder = get_decoder(syntax)
+        for index in range(options["number_of_frames"]):
+            # as_array and not iter_array, which fails to correct the sign of what GDCM decodes
+            yield decoder.as_array(source, index=index, raw=True, **options)[0]
 
 
 def _inflated(data: memoryview) -> memoryview:
@@ -199,18 +204,20 @@ def _same_bytes(one: memoryview, other: memoryview, *, padded: bool = False) -> 
         return True
     if not padded:
         return False
-    shorter, longer = sorted((one, other), key=len)
-    if len(longer) > _COMPARED_AT_ONCE:
+    start = min(len(one), len(other)) - _COMPARED_AT_ONCE
+    if start > 0 and one[:start] != other[:start]:
         return False
-    return bytes(shorter).rstrip(b"\0 ") == bytes(longer).rstrip(b"\0 ")
+    left, right = (bytes(value[max(0, start) :]).rstrip(b"\0 ") for value in (one, other))
+    return left == right
 
 
 def _same_words(one: Element, other: Element, width: int) -> bool:
-    """Whether two values are equal, one in little and one in big endian."""
-    if len(one.value) != len(other.value) or len(one.value) % width:
+    """Whether two values are equal, zeros at the end apart, one in little and one in big endian."""
+    common = min(len(one.value), len(other.value))
+    if common % width or any(bytes(e.value[common:]).strip(b"\0") for e in (one, other)):
         return False
-    for start in range(0, len(one.value), _COMPARED_AT_ONCE):
-        end = start + _COMPARED_AT_ONCE
+    for start in range(0, common, _COMPARED_AT_ONCE):
+        end = min(start + _COMPARED_AT_ONCE, common)
         left, right = (np.frombuffer(e.value[start:end], _words(e.encoding, width)) for e in (one, other))
         if not np.array_equal(left, right):
             return False
@@ -246,7 +253,7 @@ def _same_pixels(one: Element, left: _Side, other: Element, right: _Side) -> boo
         return False
     try:
         return all(
-            frame is not None and counterpart is not None and np.array_equal(frame[0], counterpart[0])
+            frame is not None and counterpart is not None and np.array_equal(frame, counterpart)
             for frame, counterpart in zip_longest(left.frames(one), right.frames(other))
         )
     except Exception as error:  # codecs raise whatever they meet

@@ -56,6 +56,7 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
                 port=settings.port,
                 ae_title=settings.ae_title,
                 tls=None if settings.tls is None else server_context(settings.tls),
+                acse_timeout=settings.acse_timeout,
                 network_timeout=settings.network_timeout,
                 dimse_timeout=settings.dimse_timeout,
                 maximum_associations=settings.maximum_associations,

@@ -7,7 +7,6 @@ sequences need no recursion.
 
 import struct
 from collections.abc import Set
-from enum import Enum, auto
 from typing import Final
 
 from medbus.gateways.dicom.encoding import (
@@ -21,10 +20,14 @@ from medbus.gateways.dicom.encoding import (
     vr_of,
 )
 from medbus.gateways.dicom.errors import MalformedDataSet, OversizedDataSet, TruncatedDataSet
+from medbus.gateways.dicom.frame import NEVER, Frame, Kind
 from medbus.gateways.dicom.values import RawValue
 
 BULK_LENGTH: Final = 1024
-"""Values of OB, OW, UN and their like that are longer (bytes) are bulk data and not in the header."""
+"""Values of OB, OW, UN and their like that are longer (bytes) are bulk data and not in the header.
+
+A private sequence of stated length in implicit VR is such a value: nothing says that it is a sequence.
+"""
 
 VALUE_LENGTH: Final = 64 * 1024
 """Values that are asked for and are longer (bytes) are not kept."""
@@ -46,61 +49,12 @@ _PIXEL_DATA: Final = 0x7FE00010
 _ITEM: Final = 0xFFFEE000
 _ITEM_DELIMITATION: Final = 0xFFFEE00D
 _SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
-_NEVER: Final = 1 << 62
-"""A position that no data set reaches."""
 _IMPLICIT_IN_EXPLICIT: Final = 1 << 20
 """Longest value (bytes) of an element that has no VR although its neighbours have one."""
 
 _IMPLICIT = (struct.Struct("<HHL").unpack_from, struct.Struct(">HHL").unpack_from)
 _EXPLICIT = (struct.Struct("<HH2sH").unpack_from, struct.Struct(">HH2sH").unpack_from)
 _LONG = (struct.Struct("<L").unpack_from, struct.Struct(">L").unpack_from)
-
-
-class _Kind(Enum):
-    ELEMENTS = auto()  # the data set itself, or an item
-    ITEMS = auto()  # a sequence
-    FRAGMENTS = auto()  # encapsulated pixel data
-
-
-class _Frame:
-    """Something that holds others: the data set, a sequence, an item, or encapsulated pixel data."""
-
-    __slots__ = (
-        "big_endian",
-        "end",
-        "implicit",
-        "items",
-        "kind",
-        "length",
-        "length_at",
-        "limit",
-        "out",
-        "tag",
-        "wanted",
-    )
-
-    def __init__(
-        self,
-        kind: _Kind,
-        *,
-        tag: int,
-        implicit: bool,
-        big_endian: bool,
-        wanted: Set[int],
-        end: int,
-        limit: int,
-    ) -> None:
-        self.kind = kind
-        self.tag = tag
-        self.implicit = implicit
-        self.big_endian = big_endian
-        self.wanted = wanted
-        self.end = end  # position after the last byte, if the length is defined; else _NEVER
-        self.limit = limit  # position that nothing within may cross
-        self.items = 0
-        self.length = UNDEFINED  # as stated
-        self.length_at = 0  # where the length stands in the header
-        self.out = 0  # where it begins in the header
 
 
 class _Fault(Exception):
@@ -152,7 +106,7 @@ class Scanner:
         self._keeping = False  # whether they go to the header
         self._run = 0  # where in the present view what goes to the header begins; -1 where nothing does
         self._padding = False
-        self._frames: list[_Frame] = []
+        self._frames: list[Frame] = []
 
     def feed(self, chunk: memoryview) -> None:
         """Take the next bytes.
@@ -212,14 +166,14 @@ class Scanner:
             raise MalformedDataSet(0, "it does not begin like a DICOM data set")
         self.encoding = encoding
         self._frames.append(
-            _Frame(
-                _Kind.ELEMENTS,
+            Frame(
+                Kind.ELEMENTS,
                 tag=0,
                 implicit=encoding.implicit,
                 big_endian=encoding.big_endian,
                 wanted=self._wanted,
-                end=_NEVER,
-                limit=_NEVER,
+                end=NEVER,
+                limit=NEVER,
             )
         )
         return True
@@ -248,7 +202,7 @@ class Scanner:
                 continue
             if size - position < 8:
                 break
-            if frame.kind is not _Kind.ELEMENTS:
+            if frame.kind is not Kind.ELEMENTS:
                 position = self._item(view, position, frame)
                 if position > size:  # the rest of a fragment is to come
                     self._left = position - size
@@ -325,7 +279,7 @@ class Scanner:
         self._flush(view, position)
         return position
 
-    def _without_vr(self, view: memoryview, position: int, frame: _Frame, tag: int) -> tuple[bytes, int]:
+    def _without_vr(self, view: memoryview, position: int, frame: Frame, tag: int) -> tuple[bytes, int]:
         """VR and length of an element without known VR among others that have one: some writers mix forms."""
         _, _, vr, length = _EXPLICIT[frame.big_endian](view, position)
         if b"AA" <= vr <= b"ZZ" and vr.isalpha():
@@ -338,20 +292,20 @@ class Scanner:
 
     def _open(
         self, view: memoryview, position: int, start: int, *, tag: int, vr: bytes, length: int
-    ) -> _Frame:
+    ) -> Frame:
         """Enter a sequence or encapsulated pixel data."""
         frame = self._frames[-1]
         if len(self._frames) > NESTING:
             raise _Fault(position, f"sequences are nested more than {NESTING // 2} deep")
-        end = _NEVER if length == UNDEFINED else start + length + self.position
+        end = NEVER if length == UNDEFINED else start + length + self.position
         if length != UNDEFINED and end > frame.limit:
             raise _Fault(position, "a sequence is longer than what holds it")
         fragments = vr != b"SQ" and (tag in _BULK_TAGS or vr in BULK_VRS - {b"UN"})
         if not fragments and vr not in {b"SQ", b"UN"} and not frame.implicit:
             raise _Fault(position, f"a value of {vr.decode()} has no length")
         nested = len(self._frames) > 1
-        inner = _Frame(
-            _Kind.FRAGMENTS if fragments else _Kind.ITEMS,
+        inner = Frame(
+            Kind.FRAGMENTS if fragments else Kind.ITEMS,
             tag=tag,
             implicit=frame.implicit or vr == b"UN",  # PS3.5 6.2.2 note 2
             big_endian=frame.big_endian and vr != b"UN",
@@ -373,13 +327,13 @@ class Scanner:
         self._frames.append(inner)
         return inner
 
-    def _item(self, view: memoryview, position: int, frame: _Frame) -> int:
+    def _item(self, view: memoryview, position: int, frame: Frame) -> int:
         """Read the head of an item, or the end of a sequence; return the position after it."""
         group, element, stated = _IMPLICIT[frame.big_endian](view, position)
         tag = group << 16 | element
         length: int = stated
         start = position + 8
-        if tag == _SEQUENCE_DELIMITATION and frame.end == _NEVER and start + self.position <= frame.limit:
+        if tag == _SEQUENCE_DELIMITATION and frame.end == NEVER and start + self.position <= frame.limit:
             self._frames.pop()
             if self._run < 0:
                 self._run = start
@@ -388,15 +342,15 @@ class Scanner:
             raise _Fault(position, "an item was expected")
         end = start + length + self.position
         if length == UNDEFINED:
-            end = _NEVER
+            end = NEVER
         elif end > frame.limit:
             raise _Fault(position, "an item is longer than its sequence")
-        if frame.kind is _Kind.FRAGMENTS:
+        if frame.kind is Kind.FRAGMENTS:
             if length == UNDEFINED:
                 raise _Fault(position, "a fragment has no length")
             return start + length
-        item = _Frame(
-            _Kind.ELEMENTS,
+        item = Frame(
+            Kind.ELEMENTS,
             tag=frame.tag,
             implicit=frame.implicit,
             big_endian=frame.big_endian,
@@ -411,12 +365,12 @@ class Scanner:
         self._frames.append(item)
         return start
 
-    def _delimiter(self, view: memoryview, position: int, frame: _Frame, tag: int) -> int:
+    def _delimiter(self, view: memoryview, position: int, frame: Frame, tag: int) -> int:
         """Read the end of an item, or what stands among elements without being one; return what is next."""
         if len(self._frames) > 1:
             if (
                 tag == _ITEM_DELIMITATION
-                and frame.end == _NEVER
+                and frame.end == NEVER
                 and position + 8 + self.position <= frame.limit
             ):
                 self._frames.pop()
@@ -447,7 +401,7 @@ class Scanner:
         depths = (
             depth
             for depth, frame in enumerate(self._frames)
-            if frame.kind is _Kind.ITEMS and frame.end != _NEVER
+            if frame.kind is Kind.ITEMS and frame.end != NEVER
         )
         depth = next(depths, None)
         if depth is None:

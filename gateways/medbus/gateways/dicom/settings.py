@@ -45,6 +45,7 @@ class Settings:
         source: names this gateway in events.
         decision_timeout: seconds to wait for a decision.
         publish_timeout: seconds to wait for the log.
+        acse_timeout: seconds for a peer to ask for an association once it is connected.
         network_timeout: seconds of silence after which an association is ended.
         dimse_timeout: seconds for a response of a peer.
         maximum_associations: how many at once.
@@ -64,6 +65,7 @@ class Settings:
     source: str = "gateway-dicom"
     decision_timeout: float = DECISION_TIMEOUT
     publish_timeout: float = PUBLISH_TIMEOUT
+    acse_timeout: float = 5.0
     network_timeout: float = 60.0
     dimse_timeout: float = 60.0
     maximum_associations: int = 128

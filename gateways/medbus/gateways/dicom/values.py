@@ -5,6 +5,8 @@ import re
 import struct
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from medbus.gateways.dicom.text import decoded
 
 _FORMATS: Final = {
@@ -60,21 +62,12 @@ def _numbers(raw: RawValue) -> str:
         return "\\".join(map(str, numbers))
     if not all(map(math.isfinite, numbers)):
         return ""
-    return "\\".join(map(_shortest_single if code == "f" else _shortest, numbers))
+    return "\\".join(_shortest(np.float32(number) if code == "f" else number) for number in numbers)
 
 
-def _shortest(number: float) -> str:
-    return repr(number).removesuffix(".0")
-
-
-def _shortest_single(number: float) -> str:
-    """The fewest digits that give the same number of 32 bits."""
-    encoded = struct.pack("<f", number)
-    for digits in range(6, 9):
-        text = f"{number:.{digits}g}"
-        if abs(float(text)) <= 3.4028234e38 and struct.pack("<f", float(text)) == encoded:
-            return text
-    return f"{number:.9g}"
+def _shortest(number: float | np.float32) -> str:
+    """The fewest digits that give the same number of as many bits."""
+    return str(number).removesuffix(".0")
 
 
 def integer_of(text: str) -> int | None:

@@ -66,7 +66,7 @@ class DirectoryReader:
         ]
 
     async def by_ae_title(self, ae_title: str) -> Contract | None:
-        """The contract that has an apparatus with this AE title: the one in force, else the one cancelled last."""
+        """The contract that has this AE title: the one in force, else the one cancelled last."""
         return await self._one(_BY_AE_TITLE, ae_title=ae_title)
 
     async def by_credential(self, kind: CredentialKind, digest: str) -> Contract | None:
@@ -77,7 +77,7 @@ class DirectoryReader:
         return await self._one(_BY_CREDENTIAL, kind=kind.value, digest=digest)
 
     async def destination(self, ae_title: str) -> tuple[Contract, Apparatus] | None:
-        """The apparatus to which images for an AE title go: one with host and port, of a contract in force."""
+        """Where images for an AE title go: an apparatus with host and port, of a contract in force."""
         contract = await self.by_ae_title(ae_title)
         if contract is None or not contract.live:
             return None

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from medbus.bus import Partition, Position
 from medbus.projections.images import tables
@@ -37,8 +37,8 @@ class PatientConflict(Value):
     """Images that can't all be of one person, or whose person is in doubt.
 
     Attributes:
-        patients: what the images say, each once. Either all have the same patient id, and differ in name, birth
-            date or sex; or they are of one study, and differ in the patient id.
+        patients: what the images say, each once. Either all have the same patient id, and differ in name,
+            birth date or sex; or they are of one study, and differ in the patient id.
         study_instance_uids: studies that are concerned.
     """
 

@@ -138,8 +138,8 @@ Match = Universal | Single | AnyOf | Wildcard | Range
 class Query(Value):
     """What is sought, and what is to be told of it.
 
-    A key that the catalog does not support, or that belongs to a lower level, matches everything and is answered
-    without a value.
+    A key that the catalog does not support, or that belongs to a lower level, matches everything and is
+    answered without a value.
 
     Attributes:
         level: of the answers.

@@ -229,7 +229,7 @@ class ImageReader:
         return await self._database.read(partial(image_conflicts, sop_instance_uid=sop_instance_uid))
 
     async def patient_conflicts(self) -> list[PatientConflict]:
-        """Patient ids under which more than one person may be, and studies that have more than one patient id."""
+        """Patient ids of more than one person, and studies of more than one patient id."""
         return await self._database.read(patient_conflicts)
 
     async def _stored(self, statement: Select[Any]) -> list[StoredImage]:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     and_,
     exists,
     false,
-    func,
     literal,
     not_,
     or_,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 
 from medbus.projections import rows
 from medbus.projections.images import tables
-from medbus.projections.images.matching import day, folded, name_groups, span
+from medbus.projections.images.matching import day, name_groups, span
 from medbus.projections.images.query import (
     KEYS,
     UNIQUE_KEYS,
@@ -153,7 +152,7 @@ def page(
     Returns:
         Answers, and the place of the last one; None if there are no more.
     """
-    plain = [keyword for keyword in answered(query) if keyword in COLUMNS]
+    plain = [each for each in answered(query) if each in COLUMNS and query.supports(each)]
     place = _PLACES[query.level]
     of = _identity(query.level)
     statement = (

@@ -1,8 +1,9 @@
 """Which contents are served under a SOP Instance UID that more than one event speaks of. Pure.
 
-A slot is an image of a study. All its events are in one partition, so their order is certain: the first contents
-win, contents that were erased or lost against others never come back. The same SOP Instance UID in two studies is
-two slots, whose events have no order among them: the one that arrived first is served, the other is in its shadow.
+A slot is an image of a study. All its events are in one partition, so their order is certain: the first
+contents win, contents that were erased or lost against others never come back. The same SOP Instance UID in
+two studies is two slots, whose events have no order among them: the one that arrived first is served, the
+other is in its shadow.
 """
 
 from collections.abc import Iterable
@@ -90,7 +91,7 @@ class Slots:
         held = self.contents.get(slot)
         if held is not None and held.blob.digest == new.blob.digest:
             return
-        if (*slot, new.blob.digest) in self.erased:
+        if (*slot, new.blob.digest) in self.erased or str(event.event_id) in self.lost:
             return
         if held is None:
             self.contents[slot] = new

@@ -1,7 +1,7 @@
 """The image catalog's tables.
 
-What the images of a series have in common stands once, in `holdings`: an image row refers to it by number. Scope,
-counts and sums are answered from holdings alone, however many images there are.
+What the images of a series have in common stands once, in `holdings`: an image row refers to it by number.
+Scope, counts and sums are answered from holdings alone, however many images there are.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table
@@ -167,8 +167,8 @@ conflicts = Table(
     _number("log_offset"),
     Index("conflicts_by_image", "sop_instance_uid"),
 )
-"""Other contents that came under a registered SOP Instance UID: kept, never served. With `raced`, two gateways
-registered them at the same time; else a gateway refused them."""
+"""Other contents that came under a registered SOP Instance UID: kept, never served. With `raced`, two
+gateways registered them at the same time; else a gateway refused them."""
 
 usage = Table("usage", metadata, _text("registrant", key=True), _counter("images"), _counter("bytes"))
 """What each subscriber has registered."""

@@ -113,7 +113,11 @@ class Messages(DIMSEServiceProvider):
             self._hand_on(message)
 
     def _hand_on(self, message: Message) -> None:
-        if self.msg_queue.qsize() > _WAITING_MESSAGES:
+        if message.command.response:
+            # They were asked for, so they may be many: the peer waits until there is room for more.
+            while self.msg_queue.qsize() > _WAITING_MESSAGES and not self.assoc._kill:
+                time.sleep(0.001)
+        elif self.msg_queue.qsize() > _WAITING_MESSAGES:
             raise commands.MalformedCommand("Too many requests at once.")
         item: Any = (message.context_id, message)
         self.msg_queue.put(item)

@@ -51,6 +51,12 @@ class Transport(AssociationSocket):
         self._wake_in.setblocking(False)
         self._poll: select.poll | None = None
 
+    def _create_socket(self, *arguments: Any) -> socket.socket:
+        created: socket.socket = super()._create_socket(*arguments)
+        # A message is several small writes, and each is waited for.
+        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return created
+
     def wake(self) -> None:
         """Let the provider's thread look at its queues now; any thread may call it."""
         with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is left to wake
@@ -79,10 +85,13 @@ class Transport(AssociationSocket):
             readable = {fd for fd, _ in self._poll.poll(wait)}
             if self._wake_in.fileno() in readable:
                 self._wake_in.recv(4096)
-            return connection.fileno() in readable
-        except (OSError, ValueError):  # closed by another thread
-            self.event_queue.put("Evt17")
-            return False
+            if connection.fileno() >= 0:
+                return connection.fileno() in readable
+        except (OSError, ValueError) as error:
+            log.debug("the connection can't be polled: %s", error)
+        # Another thread closed it.
+        self.event_queue.put("Evt17")
+        return False
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read that many bytes, or fewer if the peer closes the connection.
@@ -149,6 +158,13 @@ class Provider(DULServiceProvider):
         # A release or abort ends the user's wait for the next message at once.
         self.to_user_queue = Notices(lambda: assoc.dimse.msg_queue.put((None, None)))
         self.daemon = True
+
+    def run_reactor(self) -> None:
+        try:
+            super().run_reactor()
+        finally:
+            nothing: Any = None
+            self.to_user_queue.put(nothing)  # whoever waits for more need not
 
     def send_pdu(self, primitive: Any) -> None:
         super().send_pdu(primitive)
