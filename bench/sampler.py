@@ -18,7 +18,6 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 FOLDER = "MEDBUS_BENCH_SAMPLES"
-COMPONENT = "MEDBUS_BENCH_COMPONENT"
 SITECUSTOMIZE = "from bench.sampler import begin\n\nbegin()\n"
 INTERVAL = 0.002
 SECONDS = 20.0
@@ -44,24 +43,26 @@ class Samples(NamedTuple):
     looks: int
 
 
-def environment(folder: Path, component: str) -> dict[str, str]:
-    """The environment that makes the process of a component sample itself.
+def environment(folder: Path, *components: str) -> dict[str, str]:
+    """The environment that makes the processes of components sample themselves.
 
     Args:
-        folder: for the samples; it must be there.
-        component: the word of the command line by which the process is known.
+        folder: it must be there; the samples of each component go into a folder of its name in it.
+        components: words of the command line by which the processes are known.
     """
+    for component in components:
+        (folder / component).mkdir()
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     root = Path(__file__).parent.parent
     path = os.pathsep.join([str(folder), str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    return {"PYTHONPATH": path, FOLDER: str(folder), COMPONENT: component}
+    return {"PYTHONPATH": path, FOLDER: str(folder)}
 
 
 def begin() -> None:
-    """Sample this process if it is the one that is meant."""
-    folder, component = os.environ.get(FOLDER), os.environ.get(COMPONENT)
-    if folder and component in sys.orig_argv:
-        threading.Thread(target=_sample, args=(Path(folder),), name="sampler", daemon=True).start()
+    """Sample this process if it is one that is meant."""
+    for folder in Path(os.environ[FOLDER]).iterdir() if FOLDER in os.environ else ():
+        if folder.is_dir() and folder.name in sys.orig_argv:
+            threading.Thread(target=_sample, args=(folder,), name="sampler", daemon=True).start()
 
 
 def start(folder: Path) -> None:

@@ -34,9 +34,9 @@ def test_a_process_that_knows_nothing_of_it_is_sampled(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        sampler.start(tmp_path)
+        sampler.start(tmp_path / "component")
         time.sleep(0.05)
-        samples = sampler.collect(tmp_path)
+        samples = sampler.collect(tmp_path / "component")
     finally:
         process.communicate(b"")
     waiting = [thread for thread, stack in samples.counts if "read" in stack[-1]]
@@ -71,7 +71,7 @@ def test_the_report_says_where_the_time_of_an_image_goes() -> None:
         },
         looks=40,
     )
-    text = report(samples, {"gateway-dicom": 0.5, "kafka": 0.2}, images=100, seconds=0.4)
+    text = report({"gateway": samples}, {"gateway-dicom": 0.5, "kafka": 0.2}, images=100, seconds=0.4)
     assert "4.00 ms an image" in text.splitlines()[0]
     assert (
         text[text.index("CPU") :]
@@ -80,22 +80,22 @@ CPU of each process
      5.00  gateway-dicom
      2.00  kafka
 
-Acceptor: in our functions, with what they call
+gateway, Acceptor: in our functions, with what they call
      3.00  medbus/serving.py:store
      3.00  medbus/spool.py:read
-Acceptor: in which function at last
+gateway, Acceptor: in which function at last
      3.00  medbus/spool.py:read
      1.00  queue.py:get
 
-run_reactor: in our functions, with what they call
+gateway, run_reactor: in our functions, with what they call
      2.00  medbus/transport.py:ready
-run_reactor: in which function at last
+gateway, run_reactor: in which function at last
      2.00  medbus/transport.py:ready
 
-tasks: in our functions, with what they call
+gateway, tasks: in our functions, with what they call
      1.50  medbus/client.py:publish
      1.50  medbus/storing.py:store
-tasks: in which function at last
+gateway, tasks: in which function at last
      1.50  medbus/client.py:publish
 """
     )

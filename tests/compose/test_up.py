@@ -197,6 +197,19 @@ def test_a_restart_finds_everything_and_a_killed_one_leaves_nothing(tmp_path: Pa
         running.close()
 
 
+def test_it_runs_on_a_cluster_that_is_there_already(kafka: str, prefix: str, tmp_path: Path) -> None:
+    running = RunningService(tmp_path / "home", MEDBUS_KAFKA=kafka, MEDBUS_PREFIX=prefix)
+    try:
+        running.start()
+        assert running.status().bootstrap == kafka
+        assert "kafka " not in running.output
+        medbus("subscriber", "add", "K-site", "--role", "auditor", home=running.home)
+        assert f"{prefix}.subscribers" in medbus("topics", "verify", home=running.home).stdout
+        assert running.stop() == 0
+    finally:
+        running.close()
+
+
 def _images(service: RunningService) -> list[dict[str, object]]:
     return lines(medbus("catalog", "images", "--patient", "P-5", "--json", home=service.home))
 

@@ -112,7 +112,7 @@ def image(
             }
             | dict(of_instance or {})
         ),
-        conditions=dict({"KVP": "120", "Exposure": "110"} if conditions is None else conditions),
+        conditions=dict({"KVP": "120", "ConvolutionKernel": contents} if conditions is None else conditions),
         header=Header(transfer_syntax_uid=EXPLICIT, data=b"\x08\x00\x05\x00"),
         blob=Blob(digest=digest, size=size, transfer_syntax_uid=EXPLICIT),
     )

@@ -10,6 +10,8 @@ from tests.projections import examples
 from tests.projections.memory_log import MemoryLog
 from tests.projections.tables import catalog, dump, rows_of
 
+from msgspec.structs import replace
+
 from medbus.bus import Record
 from medbus.projections import projection
 from medbus.projections.images import tables
@@ -30,19 +32,19 @@ images = st.builds(
     name=st.sampled_from(["DOE^JANE", "DOE^JANE", "DOE^JANET"]),
     registrant=st.sampled_from(["A-hospital", "B-hospital"]),
     modality=st.sampled_from(["CT", "CT", "MR"]),
-    conditions=st.sampled_from([{}, {"KVP": "120"}]),
+    number=st.sampled_from([1, None]),
 )
 
 
 @st.composite
 def image_events(draw: st.DrawFn) -> list[Event]:
-    """Images, some of them erased or in conflict. One id belongs to one event, as it does in life."""
-    events: dict[tuple[type[Event], UUID], Event] = {}
+    """Images, some of them erased or in conflict. In a study one id belongs to one event."""
+    events: dict[tuple[str, str, str], Event] = {}
     for event in draw(st.lists(images, min_size=1, max_size=14)):
         follower = draw(st.sampled_from([None, None, None, examples.erased, examples.conflicted]))
-        events.setdefault((ImageRegistered, event.meta.event_id), event)
-        if follower is not None:
-            events.setdefault((follower, event.meta.event_id), follower(event))  # type: ignore[arg-type]
+        for each in (event,) if follower is None else (event, follower(event)):
+            study = event.study.study_instance_uid
+            events.setdefault((type(each).__name__, study, str(each.meta.event_id)), each)
     return draw(st.permutations(list(events.values())))
 
 

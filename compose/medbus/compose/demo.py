@@ -99,13 +99,17 @@ async def run(data: Path | None) -> bool:
         _title("The service starts")
         running = asyncio.create_task(service.run(stop, up.set))
         shown = asyncio.create_task(_show(service, settings, files, up, home / "fetched"))
+        stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([running, shown], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([running, shown, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                raise KeyboardInterrupt
             if shown.done():
                 return shown.result()
-            await running  # it did not come up, or a signal ended it
-            raise KeyboardInterrupt
+            await running  # it did not come up; this says why
+            raise MedbusError("The service ended too early.", "Try again, or run `medbus up` to see why.")
         finally:
+            stopped.cancel()
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)
             stop.set()

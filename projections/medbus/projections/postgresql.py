@@ -6,7 +6,7 @@ prepared statement of every session anew, so readers find the new tables under t
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
@@ -55,22 +55,23 @@ class PostgresqlStorage(Storage):
             await self._engine.dispose()
 
     async def read(self, work: Work[T]) -> T:
-        try:
+        async def attempt() -> T:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(work)
-        except ProgrammingError as error:
-            raise await self._explained(error) from error
+
+        return await self._on_current(attempt)
 
     async def write(self, work: Work[T]) -> T:
         if not self._writes:
             raise CatalogError("The database was opened to be read.", "Open it with writer=True.")
-        try:
+
+        async def attempt() -> T:
             async with self._engine.begin() as connection:
                 # Either writes the current generation, or switches to another.
                 await connection.execute(_ADVISORY_XACT_LOCK, {"name": f"{self._schema} turn"})
                 return await connection.run_sync(work)
-        except ProgrammingError as error:
-            raise await self._explained(error) from error
+
+        return await self._on_current(attempt)
 
     @asynccontextmanager
     async def build(self) -> AsyncIterator[Building]:
@@ -105,17 +106,21 @@ class PostgresqlStorage(Storage):
                     raise
                 log.debug("%s is still being read", name)
 
-    async def _explained(self, error: ProgrammingError) -> Exception:
-        if _state(error) != _UNDEFINED_TABLE:
-            return error
-        async with self._engine.connect() as connection:
-            found = await connection.scalar(_SCHEMA_EXISTS, {"name": self._schema})
-        if found:
-            return error
-        return CatalogMissing(
-            f"There is no catalog in the schema {self._schema} yet.",
-            "The projector builds it: does it run?",
-        )
+    async def _on_current(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await attempt()
+        except ProgrammingError as error:
+            if _state(error) != _UNDEFINED_TABLE:
+                raise
+            async with self._engine.connect() as connection:
+                found = await connection.scalar(_SCHEMA_EXISTS, {"name": self._schema})
+            if not found:
+                raise CatalogMissing(
+                    f"There is no catalog in the schema {self._schema} yet.",
+                    "The projector builds it: does it run?",
+                ) from error
+        # It has come into being since.
+        return await attempt()
 
 
 class PostgresqlBuilding(Building):

@@ -114,7 +114,7 @@ def _execute(connection: Connection, statement: Executable, new: Sequence[Row]) 
 
 
 @cache
-def _statement(table: Table, dialect: str, action: str) -> Executable:
+def _statement(table: Table, dialect: str, action: str) -> Any:
     insert, source, element = _SOURCES[dialect]()
     chosen = select(*(element(number, column.type) for number, column in enumerate(table.columns)))
     statement: Any = insert(table).from_select(

@@ -98,6 +98,7 @@ class Bus(AbstractAsyncContextManager["Bus"]):
 
         Raises:
             InvalidEvent: the event does not fit its schema, or the broker will not take it.
+            BusError: there is no such topic, this program may not write it, or the bus is closed.
         """
         encoded = self.codec.encode(event)
         topic = TOPIC_OF[type(event)]
@@ -107,8 +108,12 @@ class Bus(AbstractAsyncContextManager["Bus"]):
     async def publish_all(self, events: Sequence[Event]) -> list[Position]:
         """Write several events at once; returns when all are written, as `publish` does for one.
 
-        Events with the same key keep their order, unless the broker fails in between: one that has to be sent
-        again may then stand after a later one.
+        Events with the same key keep their order, also if some have to be sent again: whoever takes each id
+        the first time that it comes sees the order given here.
+
+        Raises:
+            InvalidEvent: an event does not fit its schema (then none is written), or the broker will not take
+                it.
         """
         encoded = [(event, self.codec.encode(event)) for event in events]
         records = [(TOPIC_OF[type(event)], record) for event, record in encoded]

@@ -80,26 +80,44 @@ class Producer:
 
     async def send_all(self, records: Sequence[tuple[str, Encoded]]) -> list[Sent]:
         """Write several records at once; see `Bus.publish_all`."""
+        sent: dict[int, Sent] = {}
+        todo = list(range(len(records)))
+        while todo:
+            outcomes = await self._send_some([records[number] for number in todo])
+            sent |= {
+                number: outcome for number, outcome in zip(todo, outcomes, strict=True) if outcome is not None
+            }
+            todo = [number for number in todo if number not in sent]
+            if todo:
+                # The first that failed waits for the broker, and tells what can't be mended; those after it
+                # stay after it.
+                sent[todo[0]] = await self.send(*records[todo[0]])
+                del todo[0]
+        return [sent[number] for number in range(len(records))]
+
+    async def _send_some(self, records: Sequence[tuple[str, Encoded]]) -> list[Sent | None]:
+        """Write as many as one producer takes; None for each that must be sent again.
+
+        Of records of one partition, none succeeds after one that failed: the broker sees the gap in their
+        numbers.
+        """
         client = await self._started()
-        pending: list[asyncio.Future[Any] | None] = []
-        for topic, record in records:
-            try:
+        pending: list[asyncio.Future[Any]] = []
+        try:
+            for topic, record in records:
                 pending.append(
                     await client.send(topic, record.value, key=record.key, headers=list(record.headers))
                 )
-            except (KafkaError, *_REFUSED) as error:
-                log.debug("a record of several is sent by itself: %r", error)
-                pending.append(None)
-        outcomes = await asyncio.gather(*(f for f in pending if f is not None), return_exceptions=True)
-        outcome = iter(outcomes)
-        sent: list[Sent] = []
-        for (topic, record), future in zip(records, pending, strict=True):
-            result = next(outcome) if future is not None else None
-            if result is None or isinstance(result, BaseException) or result.offset < 0:
-                sent.append(await self.send(topic, record))
-            else:
-                sent.append(Sent(result.partition, result.offset))
-        return sent
+        except (KafkaError, *_REFUSED) as error:
+            log.debug("a producer takes no more: %r", error)
+        outcomes = await asyncio.gather(*pending, return_exceptions=True)
+        found = [
+            None
+            if isinstance(outcome, BaseException) or outcome.offset < 0
+            else Sent(outcome.partition, outcome.offset)
+            for outcome in outcomes
+        ]
+        return found + [None] * (len(records) - len(found))
 
     async def close(self) -> None:
         """Close; records that are still on their way have a few seconds to arrive."""

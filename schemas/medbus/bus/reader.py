@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError, RequestTimedOutError
 
 from medbus.bus import settings
 from medbus.bus.lifetime import start, stop_consumer
@@ -120,9 +120,8 @@ class Reader:
             ends: dict[TopicPartition, int] = await asyncio.wait_for(
                 consumer.end_offsets(list(self.position)), timeout=settings.CLOSE_SECONDS
             )
-        except (KafkaError, TimeoutError) as error:
-            log.debug("the broker does not tell its offsets: %r", error)
-            return True
+        except TimeoutError as error:
+            raise RequestTimedOutError from error
         self._waiting = {p: offset for p, offset in self.position.items() if ends[p] > offset}
         return False
 

@@ -149,9 +149,7 @@ class Committing:
                 await same_association.report(event_type, information)
                 return
             apparatus = found[1]
-            address = Address(
-                ae_title=conversation.peer, host=apparatus.host or "", port=apparatus.port or 0
-            )
+            address = Address(ae_title=conversation.peer, host=apparatus.host or "", port=apparatus.port or 0)
             await self._send(address, event_type, information)
         except Unreachable as error:
             log.warning("report of transaction %s to %s: %s", transaction, conversation.peer, error)
@@ -218,9 +216,10 @@ class Committing:
         last: dict[Partition, Position] = {}
         for reference in references:
             mine = self._storing.acknowledged(reference.sop_instance_uid)
-            if mine is not None and mine.position.offset >= last.get(
-                mine.position.partition, mine.position
-            ).offset:
+            if (
+                mine is not None
+                and mine.position.offset >= last.get(mine.position.partition, mine.position).offset
+            ):
                 last[mine.position.partition] = mine.position
         for position in last.values():
             await self._database.reached(position, self._catch_up)

@@ -221,7 +221,7 @@ def _level(texts: Mapping[int, tuple[bytes, str]], root: Root) -> Level:
     if not text:
         raise _mismatch("Query/Retrieve Level is missing")
     if text not in _LEVELS[root]:
-        raise _mismatch(f"level {text} is not one of the {root.value.lower()} root model")
+        raise _mismatch(f"{text} is no level of the {root.value.lower()} root model")
     return Level(text)
 
 

@@ -70,6 +70,13 @@ class Refused(MedbusError):
         return Outcome.refused(self.code, self.message)
 
 
+class Unanswerable(MedbusError):
+    """Nobody knows whether a request was carried out, so it can be neither confirmed nor refused.
+
+    The association is aborted; the peer sends again what got no answer, and nothing happens twice.
+    """
+
+
 class Outcome:
     """How a DIMSE request ended: a status code and an Error Comment, which is empty on success."""
 

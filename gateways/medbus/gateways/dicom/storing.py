@@ -20,7 +20,7 @@ from medbus.gateways.dicom.dataset import (
     UnreadableDataSet,
 )
 from medbus.gateways.dicom.presentation import Service
-from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused
+from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused, Unanswerable
 from medbus.gateways.grants import Clock, Exhausted, Grant
 from medbus.projections.database import Database
 from medbus.projections.errors import CatalogMissing
@@ -31,7 +31,7 @@ from medbus.schemas.events import Blob, Event
 log = logging.getLogger(__name__)
 
 PUBLISH_TIMEOUT = 60.0
-"""Seconds to wait for the log to take an event, before the peer is told to come again."""
+"""Seconds to wait for the log to take an event, before the association is aborted."""
 
 RECENT_IMAGES = 100_000
 """How many images of this gateway are remembered for the time until the catalog shows them."""
@@ -114,9 +114,12 @@ class Storing:
             0111H: other contents are registered under this SOP Instance UID; both are kept, the first is
                 served, and the conflict is on the log.
             0124H: not granted, or the image lies outside the grant's scope.
-            A700H: no capacity, no space, or blob store or log can't be reached; nothing is acknowledged.
+            A700H: no capacity, no space, or the blob store can't be reached.
             A900H: SOP class or instance of the data set are not those of the command.
             C000H: the data set is cut short, malformed, or lacks identifiers.
+
+        Raises:
+            Unanswerable: the log does not say whether it has the image.
         """
         try:
             await self._store(conversation, request, chunks)
@@ -239,8 +242,10 @@ class Storing:
             async with asyncio.timeout(self._publish_timeout):
                 return await self._bus.publish(event)
         except TimeoutError as error:
-            # Whether the log took it is not known; sent again, the image yields the same event.
-            raise Refused(Code.OUT_OF_RESOURCES, "the event log does not answer, send again") from error
+            # The log may have it, or get it yet; sent again, the image yields the same event.
+            raise Unanswerable(
+                "The event log does not answer.", "Is Kafka up? See `medbus status`."
+            ) from error
         except BusError as error:
             raise Refused(Code.OUT_OF_RESOURCES, "the event log took nothing") from error
 

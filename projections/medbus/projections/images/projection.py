@@ -64,8 +64,8 @@ def _conflict(record: Record, event: ImageConflicted) -> rows.Row:
     (_, partition), offset = record.position
     return (
         str(event.meta.event_id),
-        event.sop_instance_uid,
         event.study_instance_uid,
+        event.sop_instance_uid,
         event.registrant,
         event.registered.digest,
         event.refused.digest,

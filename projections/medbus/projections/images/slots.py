@@ -45,14 +45,14 @@ class Slots:
     Attributes:
         contents: what each slot that is not empty holds.
         erased: slots with digests that were erased.
-        lost: ids of events whose contents lost against others.
+        lost: slots with the ids of events whose contents lost against others.
         conflicts: rows of those that lost now.
         erasures: rows of those that were erased now.
     """
 
     contents: dict[Slot, Registration] = field(default_factory=dict)
     erased: set[tuple[str, str, str]] = field(default_factory=set)
-    lost: set[str] = field(default_factory=set)
+    lost: set[tuple[Slot, str]] = field(default_factory=set)
     conflicts: list[Row] = field(default_factory=list)
     erasures: list[Row] = field(default_factory=list)
 
@@ -91,19 +91,21 @@ class Slots:
         held = self.contents.get(slot)
         if held is not None and held.blob.digest == new.blob.digest:
             return
-        if (*slot, new.blob.digest) in self.erased or str(event.event_id) in self.lost:
+        if (*slot, new.blob.digest) in self.erased or (slot, str(event.event_id)) in self.lost:
             return
         if held is None:
             self.contents[slot] = new
         else:
-            self.lost.add(str(event.event_id))
-            self.conflicts.append(_conflict(str(event.event_id), slot, new, held.blob))
+            self.lost.add((slot, str(event.event_id)))
+            self.conflicts.append(_conflict(event, held.blob))
 
 
-def _conflict(event_id: str, slot: Slot, lost: Registration, registered: Blob) -> Row:
+def _conflict(event: Registered, registered: Blob) -> Row:
+    lost = event.registration
     return (
-        event_id,
-        *slot,
+        str(event.event_id),
+        lost.study.study_instance_uid,
+        lost.instance.sop_instance_uid,
         lost.registrant,
         registered.digest,
         lost.blob.digest,

@@ -90,11 +90,14 @@ def load_slots(connection: Connection, sop_instance_uids: Sequence[str]) -> Slot
             )
         )
     }
-    slots.lost = set(
-        connection.scalars(
-            select(conflicts.event_id).where(ours(conflicts.sop_instance_uid), conflicts.raced == 1)
+    slots.lost = {
+        ((uid, study), event_id)
+        for uid, study, event_id in connection.execute(
+            select(conflicts.sop_instance_uid, conflicts.study_instance_uid, conflicts.event_id).where(
+                ours(conflicts.sop_instance_uid), conflicts.raced == 1
+            )
         )
-    )
+    }
     return slots
 
 

@@ -53,9 +53,7 @@ async def find(peer: Peer, level: Level, keys: Mapping[str, str]) -> list[dict[s
     return await asyncio.to_thread(work)
 
 
-def ask(
-    requester: Requester, sop_class: str, level: Level, keys: Mapping[str, str]
-) -> list[dict[str, str]]:
+def ask(requester: Requester, sop_class: str, level: Level, keys: Mapping[str, str]) -> list[dict[str, str]]:
     """Search under an association that stands. Blocks.
 
     Raises:
@@ -86,15 +84,13 @@ def keys_of(level: Level, keys: Mapping[str, str]) -> bytes:
         if tag is None:
             raise MedbusError(f"{keyword} is no DICOM keyword.", "See PS3.6, for example PatientName.")
         vr = dictionary_VR(tag)
-        dataset.add_new(tag, vr, int(value) if vr == "US" and value else value)
+        dataset.add_new(tag, vr, (int(value) if value else None) if vr == "US" else value)
     return identifier.encode(dataset, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
 def _texts(data: bytes) -> dict[str, str]:
     dataset = read_dataset(BytesIO(data), is_implicit_VR=True, is_little_endian=True)
-    return {
-        keyword_for_tag(element.tag): _text(element.value) for element in dataset if element.VR != "SQ"
-    }
+    return {keyword_for_tag(element.tag): _text(element.value) for element in dataset if element.VR != "SQ"}
 
 
 def _text(value: object) -> str:

@@ -254,4 +254,3 @@ class Requester:
         if association.is_aborted and association.accepted_contexts == []:
             return "does not answer, or accepted none of the presentation contexts"
         return "does not answer"
-

@@ -34,7 +34,7 @@ from medbus.gateways.dicom.pynetdicom.bridge import Bridge, Gone
 from medbus.gateways.dicom.pynetdicom.exchange import Exchange, SameAssociation
 from medbus.gateways.dicom.pynetdicom.messages import Message
 from medbus.gateways.dicom.service import DicomService
-from medbus.gateways.dicom.status import SUCCESS, Code, Outcome
+from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Unanswerable
 from medbus.gateways.dicom.storing import StoreRequest
 from medbus.schemas.events import Evidence
 
@@ -158,6 +158,10 @@ class Serving:
             self._dispatch(exchange)
         except Gone:
             log.info("%s left during a %s", association.requestor.ae_title, message.command.name)
+        except Unanswerable as error:
+            log.error("%s of %s: %s", message.command.name, association.requestor.ae_title, error)  # noqa: TRY400
+            association.acse.send_abort(0x00)
+            association.kill()
         except Exception:
             log.exception("%s of %s failed", message.command.name, association.requestor.ae_title)
             exchange.respond(Outcome.refused(Code.PROCESSING_FAILURE, "internal error"))
