@@ -177,6 +177,8 @@ async def test_what_the_peer_does_not_take_is_converted(served: Site, stored: st
     assert final.status == 0x0000
     [(data, syntax)] = came.values()
     assert syntax == EXPLICIT
+    if stored == BIG_ENDIAN:  # what was written there as words is read as words
+        image.PixelData = b"".join(image.PixelData[i : i + 2][::-1] for i in range(0, 32, 2))
     assert read_dataset(BytesIO(data), is_implicit_VR=False, is_little_endian=True) == image
     [event] = await delivered(served, uid)
     assert event.transfer_syntax_uid == EXPLICIT
@@ -283,7 +285,7 @@ async def test_move_of_three_instances_as_the_destination_answers(served: Site) 
         assert (final.status, final.completed, final.failed, final.warning) == (0xB000, 2, 1, 0)
         assert identifier_.FailedSOPInstanceUIDList == second
         assert set(taken.received) == uids - {second}
-        assert [(each.remaining, each.completed) for each in pending][0][0] == 2
+        assert [each.remaining for each in pending] == [2, 1, 0]
         assert all(title == "MODALITY" and number for title, number in taken.originators)
         [request] = [each for each in served.auth.asked if isinstance(each, DeliveryRequested)]
         assert request.destination == "D_WS7"

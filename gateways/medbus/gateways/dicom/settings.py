@@ -18,8 +18,8 @@ class TlsSettings:
     Attributes:
         certificate: PEM file with this side's certificate, and those between it and the root.
         key: PEM file with its private key.
-        client_ca: PEM file with the roots of peers' certificates.
-        client_required: whether peers must have a certificate. Without, one that is shown is still checked.
+        client_ca: PEM file with the roots of peers' certificates; without, peers are not asked for one.
+        client_required: whether peers must have a certificate. If not, one that is shown is still checked.
     """
 
     certificate: Path

@@ -20,11 +20,6 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
         if settings.client_ca is not None:
             context.load_verify_locations(settings.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED if settings.client_required else ssl.CERT_OPTIONAL
-        elif settings.client_required:
-            raise SettingsError(
-                "Client certificates are required, but there is no root to check them against.",
-                "Give --tls-client-ca, or --tls-client-optional.",
-            )
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
             f"The TLS files can't be used: {error}.", "Check that certificate, key and roots are PEM files."

@@ -215,7 +215,7 @@ def _live(state: State, subscriber: str) -> directory.Contract:
 def _not_taken(state: State, subscriber: str, terms: Terms) -> None:
     wanted = {apparatus.ae_title for apparatus in terms.apparatuses}
     for other in state.contracts.values():
-        if other.subscriber == subscriber:
+        if other.subscriber == subscriber or not other.live:
             continue
         for apparatus in other.terms.apparatuses:
             if apparatus.ae_title in wanted:
