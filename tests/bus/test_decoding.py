@@ -156,6 +156,7 @@ async def test_the_registry_is_read_again_only_if_it_has_grown(
         return await read(bootstrap)
 
     await bus.refresh_registry()
+    before = bus._registry_end
     monkeypatch.setattr(admin, "read_registry", counted)
     await write_raw(bus, kafka, *[(b"k", b"\0\x7f\xff\xff" + bytes([n]), []) for n in range(100)])
     async with bus.subscribe(IMAGES, start=Start.BEGINNING) as subscription:
@@ -164,7 +165,7 @@ async def test_the_registry_is_read_again_only_if_it_has_grown(
             while len(events) < 100:
                 events += [record.event for record in await subscription.poll(limit=5)]
     assert {type(event) for event in events} == {Undecodable}
-    assert len(reads) <= 1, "other tests may have registered something meanwhile, once"
+    assert len(reads) <= bus._registry_end - before, "other tests may have registered something meanwhile"
 
 
 async def test_a_record_waits_for_the_registry_while_it_cannot_be_asked(

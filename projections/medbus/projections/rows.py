@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Executable,
@@ -68,12 +67,18 @@ def remove(connection: Connection, table: Table, column: str, values: Sequence[s
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether a column has one of some values, however many they are."""
+    value = listed(connection, values)
+    numeric = connection.dialect.name != "sqlite" and isinstance(column.type, Integer)
+    return column.in_(select(cast(value, column.type) if numeric else value))
+
+
+def listed(connection: Connection, values: Sequence[Any]) -> ColumnElement[Any]:
+    """Some values as a column of a table. A text with a NUL character, which no row can have, is left out."""
     possible = [value for value in values if not isinstance(value, str) or "\0" not in value]
     document = bindparam(None, document_of(possible), Text)
     if connection.dialect.name == "sqlite":
-        return column.in_(select(func.json_each(document).table_valued("value").c.value))
-    element = func.jsonb_array_elements_text(cast(document, postgresql.JSONB)).table_valued("value").c.value
-    return column.in_(select(element if isinstance(column.type, Text) else cast(element, column.type)))
+        return func.json_each(document).table_valued("value").c.value
+    return func.jsonb_array_elements_text(cast(document, postgresql.JSONB)).table_valued("value").c.value
 
 
 def json_value(connection: Connection, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
@@ -148,7 +153,7 @@ def _postgresql() -> Source:
 
     def element(number: int, kind: Any) -> ColumnElement[Any]:
         value: ColumnElement[Any] = literal_column(f"value ->> {number}")
-        return cast(value, kind) if isinstance(kind, Integer | BigInteger) else value
+        return cast(value, kind) if isinstance(kind, Integer) else value
 
     return postgresql.insert, source, element
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from pydicom.dataset import Dataset
 
+from medbus.gateways.dicom.presentation import UNCOMPRESSED
 from medbus.gateways.dicom.status import Outcome
-from medbus.gateways.dicom.transcoding import TARGETS
 from medbus.projections.images import StoredImage
 
 CONTEXTS_PER_ASSOCIATION = 128
@@ -127,7 +127,7 @@ def batches(images: Sequence[StoredImage]) -> list[tuple[list[StoredImage], list
         classes.setdefault(image.sop_class_uid, []).append(image)
     found: list[tuple[list[StoredImage], list[tuple[str, list[str]]]]] = []
     for uid, members in classes.items():
-        syntaxes = dict.fromkeys([image.blob.transfer_syntax_uid for image in members] + list(TARGETS))
+        syntaxes = dict.fromkeys([image.blob.transfer_syntax_uid for image in members] + list(UNCOMPRESSED))
         contexts = [(uid, [syntax]) for syntax in syntaxes]
         if found and len(found[-1][1]) + len(contexts) <= CONTEXTS_PER_ASSOCIATION:
             found[-1][0].extend(members)

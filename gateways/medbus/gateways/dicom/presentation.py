@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
@@ -35,6 +35,9 @@ QUERY_RETRIEVE: dict[str, tuple[Root, Operation]] = {
 
 UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 """Transfer syntaxes of everything but stored images."""
+
+
+BIG_ENDIAN = str(ExplicitVRBigEndian)
 
 
 class Service(StrEnum):
@@ -118,10 +121,10 @@ def services(proposals: Iterable[Proposal]) -> dict[Service, tuple[str, ...]]:
 def negotiate(proposals: Sequence[Proposal], granted: Collection[Service]) -> list[Answer]:
     """The answer to each proposal, in the order of the proposals.
 
-    Storage from the requester takes the first transfer syntax that it names, whatever it is: requesters
-    name first what they have. Storage to the requester takes the first uncompressed one where it names one,
-    because every image can be brought into that; stored images in another syntax travel as stored only under
-    a context of their own.
+    Storage takes the first transfer syntax that the requester names, whatever it is: senders name first what
+    they have, and recipients what they like best. An image that is stored in another one travels as stored
+    only under a context of its own, and fails under this one if it can't be converted; into big endian
+    nothing is converted, so that is passed over for images to the requester if there is a choice.
     """
     return [_answer(each, granted) for each in proposals]
 
@@ -163,5 +166,7 @@ def _answer(proposal: Proposal, granted: Collection[Service]) -> Answer:
         return refused(Result.TRANSFER_SYNTAXES_NOT_SUPPORTED)
     scu = proposal.scu and Service.REGISTRATION in granted
     scp = proposal.scp and Service.QUERY in granted
-    syntax = proposal.transfer_syntaxes[0] if scu or not uncompressed else uncompressed[0]
+    syntax = proposal.transfer_syntaxes[0]
+    if not scu:
+        syntax = next((each for each in proposal.transfer_syntaxes if each != BIG_ENDIAN), syntax)
     return Answer(proposal=proposal, result=Result.ACCEPTANCE, transfer_syntax=syntax, scu=scu, scp=scp)

@@ -30,7 +30,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from medbus.schemas.errors import MedbusError
 
-TARGETS = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+TARGETS = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian), str(DeflatedExplicitVRLittleEndian))
 """What can be converted to; the first that is accepted is taken."""
 
 _NATIVE = frozenset(
@@ -93,7 +93,8 @@ def convert(data: bytes, stored: str, wanted: str) -> bytes:
         dataset = _read(data, UID(stored))
         if UID(stored) not in _NATIVE and "PixelData" in dataset:
             _decode(dataset, UID(stored))
-        return _write(dataset, UID(wanted), swap=UID(stored) == ExplicitVRBigEndian)
+        converted = _write(dataset, UID(wanted), swap=UID(stored) == ExplicitVRBigEndian)
+        return _deflated(converted) if UID(wanted) == DeflatedExplicitVRLittleEndian else converted
     except NotConvertible:
         raise
     except Exception as error:  # pydicom and the codecs raise whatever they meet
@@ -119,6 +120,13 @@ def _read(data: bytes, syntax: UID) -> Dataset:
     if big and int(dataset.get("BitsAllocated") or 0) > 16:
         raise NotConvertible("Pixels over 16 bits have no agreed order of words in big endian.")
     return dataset
+
+
+def _deflated(data: bytes) -> bytes:
+    """Without zlib's header, and of even length (PS3.5 A.5)."""
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = deflate.compress(data) + deflate.flush()
+    return deflated + b"\0" * (len(deflated) % 2)
 
 
 def _decode(dataset: Dataset, syntax: UID) -> None:

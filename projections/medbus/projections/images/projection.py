@@ -32,7 +32,7 @@ class ImageProjection(Projection):
         plain = [
             Registration.of(record, record.event)
             for record, uid in named
-            if uid not in tangled and isinstance(record.event, ImageRegistered)
+            if uid not in tangled and type(record.event) is ImageRegistered
         ]
         if plain:
             storing.add(connection, plain)
@@ -46,7 +46,7 @@ class ImageProjection(Projection):
 
 
 def _sop_instance_uid(event: Event | Undecodable) -> str | None:
-    if isinstance(event, ImageRegistered):
+    if type(event) is ImageRegistered:
         return event.instance.sop_instance_uid
     return event.sop_instance_uid if isinstance(event, ImageErased) else None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select
 
 from medbus.projections import rows
 from medbus.projections.images import tables
@@ -56,19 +56,10 @@ def entangled(connection: Connection, sop_instance_uids: Sequence[str]) -> set[s
     """Those SOP Instance UIDs of which the catalog has heard already."""
     if not sop_instance_uids:
         return set()
+    uid = rows.listed(connection, sop_instance_uids)
     known = (tables.images, tables.shadowed, tables.erasures, tables.conflicts)
-    return set(
-        connection.scalars(
-            union_all(
-                *(
-                    select(table.c.sop_instance_uid).where(
-                        rows.among(connection, table.c.sop_instance_uid, sop_instance_uids)
-                    )
-                    for table in known
-                )
-            )
-        )
-    )
+    heard_of = or_(*(exists().where(table.c.sop_instance_uid == uid) for table in known))
+    return set(connection.scalars(select(uid).where(heard_of)))
 
 
 def load_slots(connection: Connection, sop_instance_uids: Sequence[str]) -> Slots:
