@@ -21,7 +21,8 @@ class Projection(ABC):
     Attributes:
         name: tells it from the others in the same database.
         topics: what it reads.
-        metadata: its tables. Their indexes serve readers only; what `apply` relies on is a key.
+        metadata: its tables. While catalogs are built, `apply` can rely only on their keys, and on indexes
+            that are marked as EARLY.
     """
 
     name: ClassVar[str]

@@ -19,6 +19,11 @@ Work = Callable[[Connection], T]
 SQLite in a thread beside the event loop, so that no statement has to wait for the loop."""
 
 
+_EARLY = "early"
+EARLY = {_EARLY: True}
+"""The info of an index without which writing would be slow."""
+
+
 class Building(ABC):
     """A new generation that nobody reads yet."""
 
@@ -84,16 +89,23 @@ class Storage(ABC):
 
 
 def create_tables(connection: Connection, metadata: Sequence[MetaData]) -> None:
-    """Create tables with their keys, without what `create_indexes` adds."""
+    """Create tables with their keys, and those indexes that writing relies on (`info=EARLY`)."""
     for table in _tables(metadata):
         connection.execute(CreateTable(table))
+        for index in _indexes(table, early=True):
+            connection.execute(CreateIndex(index))
 
 
 def create_indexes(connection: Connection, metadata: Sequence[MetaData]) -> None:
     """Create the indexes that only readers need. On full tables this is quicker than row by row."""
     for table in _tables(metadata):
-        for index in sorted(table.indexes, key=_name):
+        for index in _indexes(table, early=False):
             connection.execute(CreateIndex(index))
+
+
+def _indexes(table: Table, *, early: bool) -> list[Index]:
+    chosen = [index for index in table.indexes if index.info.get(_EARLY, False) is early]
+    return sorted(chosen, key=_name)
 
 
 def _tables(metadata: Sequence[MetaData]) -> list[Table]:

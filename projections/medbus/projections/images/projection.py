@@ -63,9 +63,9 @@ def _events(records: Iterable[Record]) -> Iterator[Registered | Erased]:
 def _conflict(record: Record, event: ImageConflicted) -> rows.Row:
     (_, partition), offset = record.position
     return (
-        str(event.meta.event_id),
-        event.study_instance_uid,
         event.sop_instance_uid,
+        event.study_instance_uid,
+        str(event.meta.event_id),
         event.registrant,
         event.registered.digest,
         event.refused.digest,

@@ -103,9 +103,8 @@ class Slots:
 def _conflict(event: Registered, registered: Blob) -> Row:
     lost = event.registration
     return (
+        *event.slot,
         str(event.event_id),
-        lost.study.study_instance_uid,
-        lost.instance.sop_instance_uid,
         lost.registrant,
         registered.digest,
         lost.blob.digest,

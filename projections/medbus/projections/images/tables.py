@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table
 from sqlalchemy.types import TypeEngine
 
 from medbus.projections.rows import text_type
+from medbus.projections.storage import EARLY
 
 metadata = MetaData()
 
@@ -101,7 +102,7 @@ holdings = Table(
     _number("log_partition", Integer),
     _counter("images"),
     _counter("bytes"),
-    Index("holdings_by_study", "study_instance_uid", "patient_id", "series_instance_uid"),
+    Index("holdings_by_study", "study_instance_uid", "patient_id", "series_instance_uid", info=EARLY),
     Index("holdings_by_patient", "patient_id"),
     Index("holdings_by_series", "series_instance_uid"),
 )
@@ -124,7 +125,7 @@ images = Table(
     _number("size"),
     _number("registered_at"),
     _number("log_offset"),
-    Index("images_by_holding", "holding"),
+    Index("images_by_holding", "holding", info=EARLY),
     Index("images_by_registration", "registered_at"),
 )
 """Images that are served."""
@@ -153,9 +154,9 @@ erasures = Table(
 conflicts = Table(
     "conflicts",
     metadata,
-    _text("event_id", key=True),
+    _text("sop_instance_uid", key=True),
     _text("study_instance_uid", key=True),
-    _text("sop_instance_uid"),
+    _text("event_id", key=True),
     _text("registrant"),
     _text("registered_digest"),
     _text("refused_digest"),
@@ -165,7 +166,6 @@ conflicts = Table(
     _number("recorded_at"),
     _number("log_partition", Integer),
     _number("log_offset"),
-    Index("conflicts_by_image", "sop_instance_uid"),
 )
 """Other contents that came under a registered SOP Instance UID: kept, never served. With `raced`, two
 gateways registered them at the same time; else a gateway refused them."""
