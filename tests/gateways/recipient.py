@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
@@ -30,7 +31,7 @@ class Recipient:
 
     def take(self, event: Event) -> int:
         """C-STORE."""
-        request = event.request
+        request: Any = event.request
         uid = str(request.AffectedSOPInstanceUID)
         contents = event.dataset_path.read_bytes()
         meta = 132 + 12 + int.from_bytes(contents[140:144], "little")
@@ -45,7 +46,7 @@ class Recipient:
     def report(self, event: Event) -> tuple[int, None]:
         """N-EVENT-REPORT."""
         information = event.event_information
-        self.reports.append((event.event_type, information, event.assoc.requestor.ae_title))
+        self.reports.append((event.event_type or 0, information, event.assoc.requestor.ae_title))
         return self.report_status, None
 
 
@@ -56,7 +57,7 @@ async def recipient(ae_title: str, contexts: dict[str, list[str]], port: int = 0
     ae = AE(ae_title)
     for uid, syntaxes in contexts.items():
         ae.add_supported_context(uid, syntaxes, scu_role=True, scp_role=True)
-    handlers = [(evt.EVT_C_STORE, taken.take), (evt.EVT_N_EVENT_REPORT, taken.report)]
+    handlers: list[Any] = [(evt.EVT_C_STORE, taken.take), (evt.EVT_N_EVENT_REPORT, taken.report)]
     server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     assert server is not None
     taken.port = int(server.server_address[1])

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
+from msgspec.structs import replace
+
 from medbus.schemas.events import (
     Apparatus,
     Blob,
@@ -78,39 +80,39 @@ def image(
         patient=Patient(
             patient_id=patient, patient_name=name, patient_birth_date=birth_date, patient_sex=sex
         ),
-        study=Study(
-            **{
-                "study_instance_uid": study,
-                "study_date": "20240102",
-                "study_time": "101112",
-                "accession_number": "ACC1",
-                "study_description": "Thorax",
-                "referring_physician_name": "Smith^Anna",
-            }
-            | dict(of_study or {})
+        study=replace(
+            Study(
+                study_instance_uid=study,
+                study_date="20240102",
+                study_time="101112",
+                accession_number="ACC1",
+                study_description="Thorax",
+                referring_physician_name="Smith^Anna",
+            ),
+            **(of_study or {}),
         ),
-        series=Series(  # type: ignore[arg-type]
-            **{
-                "series_instance_uid": series or f"{study}.1",
-                "modality": modality,
-                "series_number": 1,
-                "series_description": "axial",
-                "body_part_examined": "CHEST",
-            }
-            | dict(of_series or {})
+        series=replace(
+            Series(
+                series_instance_uid=series or f"{study}.1",
+                modality=modality,
+                series_number=1,
+                series_description="axial",
+                body_part_examined="CHEST",
+            ),
+            **(of_series or {}),
         ),
-        instance=Instance(  # type: ignore[arg-type]
-            **{
-                "sop_instance_uid": uid,
-                "sop_class_uid": sop_class,
-                "instance_number": number,
-                "image_type": "ORIGINAL\\PRIMARY\\AXIAL",
-                "imaging_date": imaging_date,
-                "imaging_time": "101500",
-                "rows": 512,
-                "columns": 512,
-            }
-            | dict(of_instance or {})
+        instance=replace(
+            Instance(
+                sop_instance_uid=uid,
+                sop_class_uid=sop_class,
+                instance_number=number,
+                image_type="ORIGINAL\\PRIMARY\\AXIAL",
+                imaging_date=imaging_date,
+                imaging_time="101500",
+                rows=512,
+                columns=512,
+            ),
+            **(of_instance or {}),
         ),
         conditions=dict({"KVP": "120", "ConvolutionKernel": contents} if conditions is None else conditions),
         header=Header(transfer_syntax_uid=EXPLICIT, data=b"\x08\x00\x05\x00"),

@@ -1,4 +1,4 @@
-"""Matching the plain way, image by image, as PS3.4 C.2.2.2 words it: what the catalog's SQL has to agree with."""
+"""Matching the plain way, image by image, as PS3.4 C.2.2.2 words it: what the SQL has to agree with."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,7 +104,7 @@ def _described(
     }
 
 
-def _matches(keyword: str, value: Any, text: str) -> bool:
+def _matches(keyword: str, value: Any, text: str) -> bool:  # noqa: PLR0911 - one for each kind of key
     if not text.strip("*"):
         return True
     match keyword:

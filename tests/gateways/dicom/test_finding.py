@@ -9,10 +9,6 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE
-from pynetdicom.sop_class import (
-    PatientRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelFind,
-)
 from tests.dicom_files import charset_files
 from tests.gateways import dcmtk
 from tests.gateways.dicom.encoded import IMPLICIT, ct
@@ -21,7 +17,7 @@ from tests.gateways.site import Site
 
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.client import find
-from medbus.gateways.dicom.client.finder import STUDY_ROOT_FIND
+from medbus.gateways.dicom.client.finder import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from medbus.gateways.dicom.client.peer import PeerRefused
 from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.projections.images.query import Level
@@ -203,7 +199,8 @@ async def test_an_identifier_of_another_model_is_refused(
 ) -> None:
     dataset = Dataset()
     dataset.PatientID = "X"
-    dataset.update(keys)
+    for keyword, value in keys.items():
+        setattr(dataset, keyword, value)
     assert await ask(served, dataset) == [(expected, b"")]
 
 
@@ -239,7 +236,7 @@ async def test_a_query_can_be_cancelled(served: Site) -> None:
 
     def work() -> list[Outcome]:
         with served.peer().requester([(STUDY_ROOT_FIND, [IMPLICIT])]) as requester:
-            outcomes = []
+            outcomes: list[Outcome] = []
             for outcome, _ in requester.find(STUDY_ROOT_FIND, identifier.encode(keys, IMPLICIT)):
                 if not outcomes:
                     requester.cancel(STUDY_ROOT_FIND)
@@ -256,8 +253,8 @@ async def test_explicit_vr_is_spoken_too(served: Site) -> None:
 
     def work() -> list[Dataset]:
         ae = AE("MODALITY")
-        ae.add_requested_context(PatientRootQueryRetrieveInformationModelFind, "1.2.840.10008.1.2.1")
-        ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind, "1.2.840.10008.1.2.1")
+        ae.add_requested_context(PATIENT_ROOT_FIND, "1.2.840.10008.1.2.1")
+        ae.add_requested_context(STUDY_ROOT_FIND, "1.2.840.10008.1.2.1")
         association = ae.associate("127.0.0.1", served.port, ae_title="MEDBUS")
         assert association.is_established
         keys = Dataset()
@@ -268,8 +265,8 @@ async def test_explicit_vr_is_spoken_too(served: Site) -> None:
             return [
                 answer
                 for sop_class in (
-                    PatientRootQueryRetrieveInformationModelFind,
-                    StudyRootQueryRetrieveInformationModelFind,
+                    PATIENT_ROOT_FIND,
+                    STUDY_ROOT_FIND,
                 )
                 for _, answer in association.send_c_find(keys, sop_class)
                 if answer is not None

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -71,7 +72,11 @@ def test_an_answer_has_exactly_what_was_asked_for(syntax: str) -> None:
         InstanceAvailability="",
         ReferencedStudySequence=[],
     )
-    found = {"PatientName": "DOE^JANE", "NumberOfStudyRelatedInstances": 12, "StudyInstanceUID": "1.2.3"}
+    found: dict[str, str | int | None] = {
+        "PatientName": "DOE^JANE",
+        "NumberOfStudyRelatedInstances": 12,
+        "StudyInstanceUID": "1.2.3",
+    }
     match = read(answer(question(keys), found, retrieve_ae_title="MEDBUS", transfer_syntax=syntax), syntax)
     assert match.SpecificCharacterSet == "ISO_IR 100"
     assert match.QueryRetrieveLevel == "STUDY"
@@ -86,7 +91,7 @@ def test_an_answer_has_exactly_what_was_asked_for(syntax: str) -> None:
 
 
 def test_unsupported_keys_are_told_apart() -> None:
-    supported = {
+    supported: dict[str, Any] = {
         "QueryRetrieveLevel": "STUDY",
         "PatientName": "",
         "InstanceAvailability": "",

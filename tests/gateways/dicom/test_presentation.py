@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 from tests.gateways.dicom.encoded import BIG_ENDIAN, CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT
 
 from medbus.gateways.dicom.presentation import (

@@ -35,9 +35,9 @@ async def test_what_the_client_sends_it_fetches_again(
     await served.settled()
     fetched = {}
     for study in sorted({file.study_instance_uid for file in stored.values()}):
-        for each in await fetch(served.peer(), tmp_path, study_instance_uid=study):
-            assert each.path is not None, f"{each.sop_instance_uid}: {each.error}"
-            fetched[each.sop_instance_uid] = await asyncio.to_thread(open_file, each.path)
+        for image in await fetch(served.peer(), tmp_path, study_instance_uid=study):
+            assert image.path is not None, f"{image.sop_instance_uid}: {image.error}"
+            fetched[image.sop_instance_uid] = await asyncio.to_thread(open_file, image.path)
     for uid, file in stored.items():
         assert fetched[uid].transfer_syntax_uid == file.transfer_syntax_uid, file.path.name
         assert data_of(fetched[uid]) == data_of(file), file.path.name

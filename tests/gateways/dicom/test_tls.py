@@ -16,6 +16,7 @@ from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, ct
 from tests.gateways.images import outgoing
 from tests.gateways.site import Site, site
 
+from medbus.gateways.dicom import part10
 from medbus.gateways.dicom.client import verify
 from medbus.gateways.dicom.client.peer import PeerUnreachable
 from medbus.gateways.dicom.settings import TlsSettings
@@ -69,10 +70,7 @@ async def test_the_certificate_is_evidence(secured: Secured) -> None:
 async def test_images_come_by_storescu_of_others(secured: Secured, tmp_path: Path) -> None:
     secured.site.auth.reset()
     image = ct()
-    image.file_meta = None
     path = tmp_path / "image.dcm"
-    from medbus.gateways.dicom import part10
-
     sent = outgoing(image)
     assert isinstance(sent.content, bytes)
     path.write_bytes(
@@ -105,8 +103,10 @@ async def test_peers_without_a_certificate_or_with_a_foreign_one_are_shaken_off(
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 async def test_old_versions_are_refused(secured: Secured) -> None:
     context = client_context(secured.ca, certificate=secured.certificate, key=secured.key)
+    context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
@@ -127,6 +127,6 @@ async def test_a_handshake_that_never_comes_blocks_nobody(secured: Secured) -> N
             each.close()
 
 
-def test_files_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+async def test_files_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="TLS files can't be used"):
         client_context(tmp_path / "none.pem")

@@ -53,7 +53,7 @@ def test_bytes_that_are_in_no_character_set_stay_as_they_are() -> None:
         + element(0x0018, 0x0050, b"not a number")
     )
     explicit = convert(data, IMPLICIT, EXPLICIT)
-    assert b"PN\x0a\x00M\xfcller^\xff " in explicit
+    assert b"PN\x0a\x00M\xfcller^\xff\xfe " in explicit
     assert b"DS\x0c\x00not a number" in explicit
     assert convert(explicit, EXPLICIT, IMPLICIT) == data
 

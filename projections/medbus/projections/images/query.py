@@ -20,7 +20,10 @@ class Level(StrEnum):
     @property
     def depth(self) -> int:
         """How many levels are above it."""
-        return list(Level).index(self)
+        return _DEPTHS[self]
+
+
+_DEPTHS = {level: depth for depth, level in enumerate(Level)}
 
 
 class Kind(StrEnum):

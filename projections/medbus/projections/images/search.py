@@ -152,7 +152,8 @@ def page(
     Returns:
         Answers, and the place of the last one; None if there are no more.
     """
-    plain = [each for each in answered(query) if each in COLUMNS and query.supports(each)]
+    keywords = answered(query)
+    plain = [each for each in keywords if each in COLUMNS and query.supports(each)]
     place = _PLACES[query.level]
     of = _identity(query.level)
     statement = (
@@ -172,7 +173,7 @@ def page(
     values = [dict(zip(plain, row[end:], strict=True)) for row in found]
     counted = _counted(connection, query, scope, identities)
     answers: list[Answer] = [
-        {keyword: one.get(keyword, many.get(keyword)) for keyword in answered(query)}
+        {keyword: one.get(keyword, many.get(keyword)) for keyword in keywords}
         for one, many in zip(values, counted, strict=True)
     ]
     return answers, tuple(found[-1][:start]) if len(found) == size else None

@@ -1,0 +1,118 @@
+"""The projector on a real broker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from medbus.bus import Bus
+from medbus.projections.conditions import ConditionReader
+from medbus.projections.database import Database
+from medbus.projections.directory import DirectoryReader
+from medbus.projections.images import ImageReader
+from medbus.projections.projector import PROJECTIONS, Projector
+from medbus.projections.rebuild import rebuild
+from medbus.schemas.events import DeadLettered
+from medbus.schemas.topics import DEAD_LETTERS, IMAGES
+from tests.projections.examples import contracted, erased, image
+from tests.projections.test_rebuild import everything
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path}/catalog.sqlite"
+
+
+@asynccontextmanager
+async def following(bus: Bus, url: str) -> AsyncIterator[Database]:
+    """A projector that follows the log; yields a database to read."""
+    stop = asyncio.Event()
+    async with Database(url, writer=True) as writer, Database(url) as reader:
+        running = asyncio.create_task(Projector(bus, writer).run(stop))
+        try:
+            yield reader
+        finally:
+            stop.set()
+            await asyncio.wait_for(running, 30)
+
+
+async def test_what_is_published_is_in_every_catalog(bus: Bus, url: str) -> None:
+    await bus.publish_all([image(f"1.{n}", study=f"1.{n % 5}") for n in range(60)])
+    async with following(bus, url) as reader:
+        await bus.publish(contracted("A-hospital"))
+        position = await bus.publish(image("last"))
+        assert await reader.reached(position, 30)
+        assert (await ImageReader(reader).usage("A-hospital")).images == 61
+        assert len(await ConditionReader(reader).find(study_instance_uid="1.1")) == 13
+        contract = await DirectoryReader(reader).contract("A-hospital")
+        assert contract is not None
+        assert await reader.positions() == await bus.end_offsets(*(t for p in PROJECTIONS for t in p.topics))
+
+
+async def test_it_goes_on_where_it_was(bus: Bus, url: str) -> None:
+    for number in range(3):
+        async with following(bus, url) as reader:
+            position = await bus.publish(image(str(number)))
+            assert await reader.reached(position, 30)
+            assert (await ImageReader(reader).usage("A-hospital")).images == number + 1
+
+
+async def test_an_image_is_visible_soon_after_it_was_published(bus: Bus, url: str) -> None:
+    """The benchmark says how soon; here is only looked for what would be wrong by an order of magnitude."""
+    seconds = []
+    async with following(bus, url) as reader:
+        images = ImageReader(reader)
+        assert await reader.reached(await bus.publish(image("first")), 30)
+        for number in range(30):
+            position = await bus.publish(image(str(number)))
+            begun = time.monotonic()
+            assert await reader.reached(position, 10)
+            seconds.append(time.monotonic() - begun)
+            assert await images.image(str(number)) is not None
+    assert sorted(seconds)[len(seconds) // 2] < 0.25
+
+
+async def test_garbage_in_a_topic_becomes_a_dead_letter_on_the_log(bus: Bus, url: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bus.bootstrap)
+    await producer.start()
+    try:
+        sent = await producer.send_and_wait(IMAGES.full_name(bus.prefix), b"garbage", key=b"k", partition=3)
+    finally:
+        await producer.stop()
+    async with following(bus, url) as reader:
+        assert await reader.reached(await bus.publish(image("1")), 30)
+        while (await reader.positions())[
+            next(p for p in bus.partitions(IMAGES) if p.number == 3)
+        ] <= sent.offset:
+            await asyncio.sleep(0.01)
+    (letter,) = [record.event async for batch in bus.replay(DEAD_LETTERS) for record in batch]
+    assert isinstance(letter, DeadLettered)
+    assert (letter.topic, letter.partition, letter.offset, letter.value) == (
+        "images",
+        3,
+        sent.offset,
+        b"garbage",
+    )
+
+
+async def test_a_rebuild_from_the_real_log_leads_to_the_same_rows_while_the_projector_follows(
+    bus: Bus, url: str
+) -> None:
+    events = [image(f"1.{n}", study=f"1.{n % 9}") for n in range(300)]
+    async with following(bus, url) as reader:
+        await bus.publish_all([*events, *map(erased, events[::7]), contracted("A")])
+        position = await bus.publish(image("last"))
+        for partition, end in (await bus.end_offsets(IMAGES)).items():
+            while (await reader.positions()).get(partition, 0) < end:
+                await asyncio.sleep(0.01)
+        before = await reader.read(everything)
+        done = await rebuild(bus, reader, PROJECTIONS)
+        assert done.records == 300 + 43 + 2
+        assert await reader.read(everything) == before
+        assert await reader.reached(await bus.publish(image("after")), 30)
+        assert await reader.reached(position, 0)
+        assert await ImageReader(reader).image("after") is not None
