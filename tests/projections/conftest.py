@@ -40,6 +40,15 @@ class Place:
             return len(list(self.folder.glob("catalog-*.sqlite")))
         return len(await self._schemas())
 
+    async def litter(self) -> None:
+        """Leave what a process leaves that is killed while it builds a generation."""
+        if self.backend == "sqlite":
+            for number in (2, 3):
+                (self.folder / f"catalog-{number}.sqlite").write_bytes(b"half a page")
+                (self.folder / f"catalog-{number}.sqlite-journal").touch()
+        else:
+            await self._run(f'CREATE SCHEMA "{self.schema}_building" CREATE TABLE images (x integer)')
+
     async def delete(self) -> None:
         """Delete everything."""
         if self.backend == "sqlite":

@@ -18,7 +18,7 @@ Dump = dict[str, list[tuple[Any, ...]]]
 
 @cache
 def _founded(projections: Sequence[Projection]) -> Connection:
-    """A catalog that serves many examples: making tables and compiling statements takes longer than using them."""
+    """A catalog for many examples: making tables and compiling statements takes longer than using them."""
     connection = create_engine("sqlite+pysqlite://", poolclass=StaticPool).connect()
     projection.found(connection, projections)
     return connection

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from tests.projections.examples import contracted, erased, image
+from tests.projections.test_rebuild import everything
 
-from medbus.bus import Bus
+from medbus.bus import Bus, Partition, Position
 from medbus.projections.conditions import ConditionReader
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
@@ -18,8 +20,6 @@ from medbus.projections.projector import PROJECTIONS, Projector
 from medbus.projections.rebuild import rebuild
 from medbus.schemas.events import DeadLettered
 from medbus.schemas.topics import DEAD_LETTERS, IMAGES
-from tests.projections.examples import contracted, erased, image
-from tests.projections.test_rebuild import everything
 
 
 @pytest.fixture
@@ -85,10 +85,7 @@ async def test_garbage_in_a_topic_becomes_a_dead_letter_on_the_log(bus: Bus, url
         await producer.stop()
     async with following(bus, url) as reader:
         assert await reader.reached(await bus.publish(image("1")), 30)
-        while (await reader.positions())[
-            next(p for p in bus.partitions(IMAGES) if p.number == 3)
-        ] <= sent.offset:
-            await asyncio.sleep(0.01)
+        assert await reader.reached(Position(Partition(IMAGES.name, 3), sent.offset), 30)
     (letter,) = [record.event async for batch in bus.replay(DEAD_LETTERS) for record in batch]
     assert isinstance(letter, DeadLettered)
     assert (letter.topic, letter.partition, letter.offset, letter.value) == (
@@ -107,8 +104,7 @@ async def test_a_rebuild_from_the_real_log_leads_to_the_same_rows_while_the_proj
         await bus.publish_all([*events, *map(erased, events[::7]), contracted("A")])
         position = await bus.publish(image("last"))
         for partition, end in (await bus.end_offsets(IMAGES)).items():
-            while (await reader.positions()).get(partition, 0) < end:
-                await asyncio.sleep(0.01)
+            assert end == 0 or await reader.reached(Position(partition, end - 1), 30)
         before = await reader.read(everything)
         done = await rebuild(bus, reader, PROJECTIONS)
         assert done.records == 300 + 43 + 2

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.pool import StaticPool
+from tests.projections.examples import conflicted, contracted, erased, image, issued
+from tests.projections.memory_log import MemoryLog
 
 from medbus.projections import positions, projection
 from medbus.projections.images import Level, Query, search
 from medbus.projections.projector import PROJECTIONS
 from medbus.schemas.events import Event, Scope
-from tests.projections.examples import conflicted, contracted, erased, image, issued
-from tests.projections.memory_log import MemoryLog
 
 SMALL = {"positions", "definitions"}
 

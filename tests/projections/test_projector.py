@@ -1,4 +1,4 @@
-"""The projector on every database: nothing is lost, nothing is taken twice, nothing stops it but its database."""
+"""The projector on every database: nothing is lost or taken twice, and only its database stops it."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,10 +1,9 @@
 """Rebuilding on every database: beside the catalog in use, to the same rows, and nobody notices."""
 
 import asyncio
-import signal
-import subprocess
 import sys
 import time
+from asyncio.subprocess import PIPE
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -173,13 +172,29 @@ async def test_a_build_that_is_given_up_leaves_the_catalog_as_it_was(
 ) -> None:
     log.append(image("1"))
     await projector.catch_up()
-    with pytest.raises(RuntimeError, match="given up"):
+
+    async def give_up() -> None:
         async with writer.build() as building:
             await building.write(partial(projection.found, projections=PROJECTIONS))
             raise RuntimeError("given up")
+
+    with pytest.raises(RuntimeError, match="given up"):
+        await give_up()
     assert await ImageReader(reader).image("1") is not None
     await rebuild(log, writer, PROJECTIONS)
     assert await ImageReader(reader).image("1") is not None
+
+
+async def test_what_a_rebuild_that_was_killed_left_behind_is_cleared_away(
+    log: MemoryLog, projector: Projector, writer: Database, reader: Database, place: Place
+) -> None:
+    log.append(image("1"))
+    await projector.catch_up()
+    await place.litter()
+    await rebuild(log, writer, PROJECTIONS)
+    assert await ImageReader(reader).image("1") is not None
+    await writer.maintain(0)
+    assert await place.generations() == 1
 
 
 async def test_where_there_is_no_catalog_the_projector_builds_one(
@@ -267,20 +282,18 @@ def fill_to(log: MemoryLog, positions: dict[Partition, int]) -> None:
 async def test_a_writer_that_is_killed_in_the_middle_leaves_nothing_half_done(
     database: OpenDatabase, place: Place
 ) -> None:
-    """Killed at several moments, and another takes over each time: the rows are those of an undisturbed run."""
+    """Killed at several moments; another takes over each time. The rows are those of an undisturbed run."""
     program = WRITER.format(root=str(ROOT), url=place.url, schema=place.schema)
     for delay in (0.0, 0.03, 0.1):
         await until_free(database)
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE)
         assert process.stdout is not None
         try:
-            line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60)
-            assert line == b"filled\n"
+            assert await asyncio.wait_for(process.stdout.readline(), 60) == b"filled\n"
             await asyncio.sleep(delay)
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
+            process.kill()
+            await process.communicate()
     await until_free(database)
     log = MemoryLog(batch=5)
     async with database(writer=True) as survivor:

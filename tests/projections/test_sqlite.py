@@ -107,16 +107,17 @@ async def test_a_write_holds_the_file_from_its_first_statement(
     await writer.write(work)
 
 
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A write-ahead log that is checkpointed early."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    return 200_000
+
+
 async def test_the_write_ahead_log_does_not_grow_though_there_are_always_readers(
-    log: MemoryLog,
-    projector: Projector,
-    writer: Database,
-    reader: Database,
-    link: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    log: MemoryLog, writer: Database, reader: Database, link: Path, small_limit: int
 ) -> None:
-    limit = 200_000
-    monkeypatch.setattr(sqlite, "WAL_BYTES", limit)
+    projector = Projector(log, writer)
     await projector.catch_up()
     stop = asyncio.Event()
 
@@ -134,8 +135,8 @@ async def test_the_write_ahead_log_does_not_grow_though_there_are_always_readers
     stop.set()
     await asyncio.gather(*readers)
     written = link.stat().st_size
-    assert written > 3 * limit, "too little was written to tell"
-    assert longest < 3 * limit
+    assert written > 3 * small_limit, "too little was written to tell"
+    assert longest < 3 * small_limit
     await writer.maintain(60)
     assert write_ahead.stat().st_size == 0
 

@@ -27,8 +27,7 @@ class Database(AbstractAsyncContextManager["Database"]):
     """A database with the catalogs; use as `async with Database(url) as database`.
 
     Args:
-        url: `sqlite+aiosqlite:///FOLDER/catalog.sqlite` or `postgresql+asyncpg://USER@HOST/NAME`. The driver
-            of SQLite is always Python's own, see `medbus.projections.sqlite`.
+        url: `sqlite+aiosqlite:///FOLDER/catalog.sqlite` or `postgresql+asyncpg://USER@HOST/NAME`.
         writer: whether to write; there is only one writer at a time.
         schema: in PostgreSQL, the schema that holds the catalogs.
 

@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +24,16 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from medbus.projections.errors import CatalogError, CatalogInUse, CatalogMissing
+from medbus.projections.reading import Readers
 from medbus.projections.storage import Building, Storage, Work
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-READERS = 4
 BUSY_SECONDS = 5.0
 WAL_BYTES = 16 * 1024 * 1024
 """The write-ahead log is folded into the file when it is longer than this."""
@@ -78,10 +77,8 @@ class SqliteStorage(Storage):
     def __init__(self, path: Path, *, writer: bool) -> None:
         self._path = path
         self._writes = writer
-        self._readers = ThreadPoolExecutor(READERS, "catalog-reader")
         self._writer = ThreadPoolExecutor(1, "catalog-writer")
-        self._opening = threading.Lock()
-        self._read_generation: _Generation | None = None
+        self._reading: tuple[_File, Readers] | None = None
         self._write_generation: _Generation | None = None
         self._lock: IO[str] | None = None
         self._checkpoint_due = 0.0
@@ -100,13 +97,23 @@ class SqliteStorage(Storage):
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
+        reading, self._reading = self._reading, None
         try:
+            if reading is not None:
+                await reading[1].close()
             await loop.run_in_executor(self._writer, self._close_writer)
         finally:
             await asyncio.to_thread(self._stop)
 
     async def read(self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        while True:
+            file = self._current()
+            try:
+                return await (await self._readers(file)).do(work)
+            except (OperationalError, sqlite3.OperationalError):
+                # It may have been replaced, and removed, between looking and opening.
+                if self._current() == file:
+                    raise
 
     async def write(self, work: Work[T]) -> T:
         if self._lock is None:
@@ -133,35 +140,20 @@ class SqliteStorage(Storage):
             await asyncio.get_running_loop().run_in_executor(self._writer, self._tidy, grace)
 
     def _stop(self) -> None:
-        self._readers.shutdown()
         self._writer.shutdown()
-        if self._read_generation is not None:
-            self._read_generation.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
-    def _read(self, work: Work[T]) -> T:
-        while True:
-            file = self._current()
-            try:
-                with self._opened(file).connect() as connection:
-                    return work(connection)
-            except OperationalError:
-                # It may have been replaced, and removed, between looking and opening.
-                if self._current() == file:
-                    raise
-
-    def _opened(self, file: "_File") -> Engine:
-        generation = self._read_generation
-        if generation is None or generation.file != file:
-            with self._opening:
-                generation = self._read_generation
-                if generation is None or generation.file != file:
-                    if generation is not None:
-                        generation.close()
-                    generation = self._read_generation = _Generation(file, _reading)
-        return generation.engine
+    async def _readers(self, file: "_File") -> Readers:
+        old = self._reading
+        if old is not None and old[0] == file:
+            return old[1]
+        new = Readers(lambda: _connect(file.path, "ro", _READING), _read_engine)
+        self._reading = file, new
+        if old is not None:
+            await old[1].close()
+        return new
 
     def _write(self, work: Work[T]) -> T:
         with _turn(self._beside("turn")):
@@ -337,8 +329,8 @@ class _Generation:
         self.engine.dispose()
 
 
-def _reading(path: Path) -> Engine:
-    return _engine(lambda: _connect(path, "ro", _READING), "BEGIN", pool_size=READERS, poolclass=QueuePool)
+def _read_engine(connection: Callable[[], object]) -> Engine:
+    return _engine(connection, "BEGIN", poolclass=StaticPool)
 
 
 def _writing(path: Path) -> Engine:
@@ -350,7 +342,7 @@ def _building(path: Path) -> Engine:
     return _engine(lambda: _connect(path, "rwc", _BUILDING), "BEGIN IMMEDIATE", poolclass=StaticPool)
 
 
-def _engine(creator: Callable[[], sqlite3.Connection], begin: str, **options: Any) -> Engine:
+def _engine(creator: Callable[[], object], begin: str, **options: Any) -> Engine:
     engine = create_engine("sqlite+pysqlite://", creator=creator, **options)
 
     @event.listens_for(engine, "begin")

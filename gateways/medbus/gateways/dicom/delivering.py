@@ -227,8 +227,10 @@ class Delivery:
                 if syntax != stored:
                     data = await asyncio.to_thread(transcoding.convert, data, stored, syntax)
                 return replace(outgoing, content=data, size=len(data))
-        except (BlobError, transcoding.NotConvertible) as error:
-            log.warning("%s can't be sent: %s", image.sop_instance_uid, error)
+        except BlobError as error:
+            log.exception("%s can't be sent", image.sop_instance_uid)
+            raise NotDelivered("the stored image can't be read") from error
+        except transcoding.NotConvertible as error:
             raise NotDelivered(error.message) from error
         if syntax != stored:
             raise NotDelivered(f"{image.blob.size} bytes are too many to convert from {stored}")

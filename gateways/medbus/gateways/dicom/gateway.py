@@ -40,7 +40,7 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
             Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix)
         )
         database = await stack.enter_async_context(Database(settings.database))
-        blobs = await BlobStore.open(settings.blobs)
+        blobs = await stack.enter_async_context(await BlobStore.open(settings.blobs))
         grants = await stack.enter_async_context(Grants(bus, timeout=settings.decision_timeout))
         executor = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="dicom-sender")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
@@ -65,6 +65,9 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
         )
         yield acceptor, grants
 
+
+import sys
+sys.setswitchinterval(0.005)
 
 async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Run the gateway until `stop` is set; `ready` is called with its address when peers can connect.

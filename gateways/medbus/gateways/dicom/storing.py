@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from medbus.bus import Bus, Position
-from medbus.gateways.blobs import BlobError, BlobStore
+from medbus.gateways.blobs import BlobError, BlobStore, Writer
 from medbus.gateways.dicom import comparison, registration
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.dataset import (
@@ -27,6 +28,9 @@ from medbus.projections.errors import CatalogMissing
 from medbus.projections.images import ImageReader
 from medbus.schemas.errors import BusError
 from medbus.schemas.events import Blob, Event
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 log = logging.getLogger(__name__)
 
@@ -139,37 +143,17 @@ class Storing:
         self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[bytes]
     ) -> None:
         grant = await conversation.grant(Service.REGISTRATION)
-        head, blob = await self._receive(grant, request, chunks)
-        async with self._alone(request.sop_instance_uid):
-            known = await self._known(request.sop_instance_uid)
-            if known is None:
-                await self._register(grant, head, blob)
-            elif known.digest != blob.digest:
-                await self._duplicate(grant, head, known, blob)
-
-    async def _receive(
-        self, grant: Grant, request: StoreRequest, chunks: AsyncIterator[bytes]
-    ) -> tuple[Head, Blob]:
-        try:
-            scanner = HeadScanner(request.transfer_syntax_uid)
-            async with self._blobs.writer(request.transfer_syntax_uid) as writer:
-                async for chunk in chunks:
-                    scanner.feed(chunk)
-                    await writer.write(chunk)
-                head = scanner.finish()
-                _check_command(head, request)
-                _check_scope(head, grant)
-                return head, await writer.finish()
-        except MissingIdentifier as error:
-            raise Refused(Code.CANNOT_UNDERSTAND, f"missing or invalid {error.keyword}") from error
-        except TruncatedDataSet as error:
-            raise Refused(Code.CANNOT_UNDERSTAND, "the data set is cut short") from error
-        except OversizedDataSet as error:
-            raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
-        except UnreadableDataSet as error:
-            raise Refused(Code.CANNOT_UNDERSTAND, error.message) from error
-        except BlobError as error:
-            raise _blobs_failed(error) from error
+        async with self._blobs.writer(request.transfer_syntax_uid) as writer:
+            head = await _receive(request.transfer_syntax_uid, chunks, writer)
+            _check_command(head, request)
+            _check_scope(head, grant)
+            async with self._alone(request.sop_instance_uid):
+                # The disk and the catalog are waited for at the same time.
+                blob, known = await _both(_finish(writer), self._known(request.sop_instance_uid))
+                if known is None:
+                    await self._register(grant, head, blob)
+                elif known.digest != blob.digest:
+                    await self._duplicate(grant, head, known, blob)
 
     async def _known(self, sop_instance_uid: str) -> Blob | None:
         """The blob that is served for this image now."""
@@ -268,6 +252,46 @@ class Storing:
                 self._busy[sop_instance_uid] = (lock, users - 1)
 
 
+async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[bytes], writer: Writer) -> Head:
+    """Take a data set as it comes, and read its head meanwhile.
+
+    Raises:
+        Refused: it is cut short, malformed, too large, or lacks identifiers; or it can't be kept.
+    """
+    try:
+        scanner = HeadScanner(transfer_syntax_uid)
+        async for chunk in chunks:
+            scanner.feed(chunk)
+            await writer.write(chunk)
+        return scanner.finish()
+    except MissingIdentifier as error:
+        raise Refused(Code.CANNOT_UNDERSTAND, f"missing or invalid {error.keyword}") from error
+    except TruncatedDataSet as error:
+        raise Refused(Code.CANNOT_UNDERSTAND, "the data set is cut short") from error
+    except OversizedDataSet as error:
+        raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
+    except UnreadableDataSet as error:
+        raise Refused(Code.CANNOT_UNDERSTAND, error.message) from error
+    except BlobError as error:
+        raise _blobs_failed(error) from error
+
+
+async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """The results of both; an error of one is raised when the other is done too."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]
+
+
+async def _finish(writer: Writer) -> Blob:
+    try:
+        return await writer.finish()
+    except BlobError as error:
+        raise _blobs_failed(error) from error
+
+
 def _check_command(head: Head, request: StoreRequest) -> None:
     if head.instance.sop_class_uid != request.sop_class_uid:
         raise Refused(Code.DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "SOP Class UID is not that of the command")
@@ -284,4 +308,4 @@ def _check_scope(head: Head, grant: Grant) -> None:
 
 def _blobs_failed(error: BlobError) -> Refused:
     log.error("blob store: %s", error)
-    return Refused(Code.OUT_OF_RESOURCES, error.message)
+    return Refused(Code.OUT_OF_RESOURCES, "the image can't be kept now, send it later")

@@ -74,6 +74,13 @@ class ServedAssociation(Association):
         """Whether the peer is there and has not asked to release."""
         return self.is_established and self.dul.is_alive() and self.dul.peek_next_pdu() is None
 
+    def cut(self) -> None:
+        """End the association, or the connection if there is none yet; any thread may call it."""
+        if self.is_established:
+            self.acse.send_abort(0x00)
+        elif isinstance(self.dul.socket, Transport):
+            self.dul.socket.hang_up()
+
     def run_reactor(self) -> None:
         try:
             super().run_reactor()

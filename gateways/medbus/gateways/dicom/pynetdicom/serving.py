@@ -107,7 +107,7 @@ class Serving:
         """End every connection; returns how many associations stood."""
         standing = self.associations
         for association in list(self._connected):
-            association.acse.send_abort(0x00)
+            association.cut()
         return standing
 
     def open(self, association: ServedAssociation) -> Sequence[Answer]:

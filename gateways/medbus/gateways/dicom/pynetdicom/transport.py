@@ -62,6 +62,12 @@ class Transport(AssociationSocket):
         with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is left to wake
             self._wake_out.send(b"\0")
 
+    def hang_up(self) -> None:
+        """Close the connection for both sides; the provider's thread notices."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
     def finish(self) -> None:
         """Give the wake-up pipe back; the association is over."""
         self._wake_out.close()
@@ -162,6 +168,8 @@ class Provider(DULServiceProvider):
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except Exception as error:  # an event that the state machine does not have
+            log.info("the association broke off: %r", error)
         finally:
             nothing: Any = None
             self.to_user_queue.put(nothing)  # whoever waits for more need not
