@@ -17,8 +17,8 @@ READERS = 4
 class Reader(aiosqlite.Connection):
     """A connection in whose thread a whole piece of work is done at once.
 
-    aiosqlite passes each statement to the thread by itself, so a busy event loop would be waited for between two
-    of them. It must be closed: its thread keeps the process alive.
+    aiosqlite passes each statement to the thread by itself, so between two of them a busy event loop would be
+    waited for. It must be closed: its thread keeps the process alive.
 
     Args:
         connect: opens the connection, read-only; called in the thread.
