@@ -21,7 +21,6 @@ EVENTS = 150
 
 
 # All in one process, since they share the broker.
-pytestmark = pytest.mark.xdist_group("harmed broker")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests import synthetic
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 
 def demo(tmp_path: Path) -> "subprocess.Popen[str]":

@@ -13,7 +13,7 @@ import pytest
 from tests import synthetic
 from tests.running_service import RunningService, lines, medbus
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 A_CT = "A_CT#1=A_CT1/CT"
 

@@ -21,7 +21,7 @@ from medbus.projections.images import CatalogFilter, ImageReader
 from medbus.schemas.events import Apparatus, ImageRegistered, Role, Terms
 from medbus.schemas.topics import IMAGES
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(300)]
 
 IMAGES_SENT = 200
 PER_ASSOCIATION = 20

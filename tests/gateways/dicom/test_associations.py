@@ -27,7 +27,7 @@ from medbus.gateways.dicom.status import SUCCESS
 from medbus.schemas.events import RejectionReason, RequestRejected
 from medbus.schemas.topics import DECISIONS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-associations")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 
 WORKLIST_FIND = "1.2.840.10008.5.1.4.31"

@@ -21,7 +21,7 @@ from medbus.gateways.dicom.pynetdicom import messages
 from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.schemas.events import Apparatus, RejectionReason
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-committing")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 

@@ -23,7 +23,7 @@ from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.projections.images.query import Level
 from medbus.schemas.events import Scope
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-finding")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 
 async def study(site: Site, modalities: str = "CT", **changes: object) -> str:

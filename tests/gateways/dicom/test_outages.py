@@ -17,7 +17,7 @@ from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.schemas.events import ImageRegistered
 from medbus.schemas.topics import IMAGES
 
-pytestmark = [pytest.mark.xdist_group("gateway-outages"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.timeout(180)]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

@@ -43,7 +43,7 @@ from medbus.schemas.events import (
 )
 from medbus.schemas.topics import DECISIONS, DELIVERIES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-retrieving")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 GET = next(uid for uid, kind in QUERY_RETRIEVE.items() if kind == (Root.STUDY, Operation.GET))
 MOVE = next(uid for uid, kind in QUERY_RETRIEVE.items() if kind == (Root.STUDY, Operation.MOVE))

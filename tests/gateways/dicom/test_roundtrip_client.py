@@ -13,7 +13,6 @@ from medbus.gateways.dicom.client.files import open_file
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("gateway-roundtrip-client"),
     pytest.mark.timeout(300),
 ]
 

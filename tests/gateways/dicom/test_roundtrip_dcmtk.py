@@ -14,7 +14,6 @@ from medbus.schemas.events import Apparatus
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("gateway-roundtrip-dcmtk"),
     pytest.mark.timeout(300),
 ]
 

@@ -20,7 +20,7 @@ from medbus.schemas.events import (
 )
 from medbus.schemas.topics import DECISIONS, IMAGES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-storing")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 
 async def registered(site: Site, uid: str) -> list[ImageRegistered]:
@@ -90,6 +90,9 @@ async def test_a_duplicate_is_seen_through_the_catalog_too(served: Site) -> None
     changed = ct(SOPInstanceUID=image.SOPInstanceUID, PatientID="OTHER")
     assert [each.code for each in await served.store(outgoing(image), outgoing(changed))] == [0x0000, 0x0111]
     assert len(await registered(served, image.SOPInstanceUID)) == 1
+    [conflict] = await conflicted(served, image.SOPInstanceUID)
+    assert changed.StudyInstanceUID != image.StudyInstanceUID
+    assert conflict.study_instance_uid == image.StudyInstanceUID, "the registered image's study"
 
 
 async def test_the_same_image_in_another_transfer_syntax_is_no_conflict(served: Site) -> None:

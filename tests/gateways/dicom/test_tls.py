@@ -24,7 +24,7 @@ from medbus.gateways.dicom.status import SUCCESS
 from medbus.gateways.dicom.tls import client_context
 from medbus.schemas.errors import SettingsError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("gateway-tls")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 
 @dataclass

@@ -66,9 +66,6 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
         yield acceptor, grants
 
 
-import sys
-sys.setswitchinterval(0.005)
-
 async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Run the gateway until `stop` is set; `ready` is called with its address when peers can connect.
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from medbus.bus import Bus, Position
 from medbus.gateways.blobs import BlobError, BlobStore, Writer
@@ -55,11 +55,19 @@ class StoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """An image that this gateway registered: what is served, its class, and its place in the log."""
+    """An image that this gateway registered: what is served, its study and class, its place in the log."""
 
     blob: Blob
+    study_instance_uid: str
     sop_class_uid: str
     position: Position
+
+
+class Known(NamedTuple):
+    """What is registered under a SOP Instance UID: the blob that is served, and its study."""
+
+    blob: Blob
+    study_instance_uid: str
 
 
 class Storing:
@@ -152,21 +160,21 @@ class Storing:
                 blob, known = await _both(_finish(writer), self._known(request.sop_instance_uid))
                 if known is None:
                     await self._register(grant, head, blob)
-                elif known.digest != blob.digest:
+                elif known.blob.digest != blob.digest:
                     await self._duplicate(grant, head, known, blob)
 
-    async def _known(self, sop_instance_uid: str) -> Blob | None:
-        """The blob that is served for this image now."""
+    async def _known(self, sop_instance_uid: str) -> Known | None:
+        """What is registered under this UID now."""
         mine = self._recent.get(sop_instance_uid)
         if mine is not None:
             if not await self._database.reached(mine.position, 0):
-                return mine.blob
+                return Known(mine.blob, mine.study_instance_uid)
             del self._recent[sop_instance_uid]  # from here on the catalog knows better: it may be erased
         try:
             image = await self._images.image(sop_instance_uid)
         except CatalogMissing:  # a new installation, or one whose catalogs are being rebuilt
             return None
-        return None if image is None else image.blob
+        return None if image is None else Known(image.blob, image.study_instance_uid)
 
     async def _register(self, grant: Grant, head: Head, blob: Blob) -> None:
         try:
@@ -192,13 +200,14 @@ class Storing:
                 raise _blobs_failed(error) from error
             raise
         instance = head.instance
-        self._remember(instance.sop_instance_uid, Acknowledged(blob, instance.sop_class_uid, position))
+        study = head.study.study_instance_uid
+        self._remember(instance.sop_instance_uid, Acknowledged(blob, study, instance.sop_class_uid, position))
 
-    async def _duplicate(self, grant: Grant, head: Head, known: Blob, blob: Blob) -> None:
+    async def _duplicate(self, grant: Grant, head: Head, known: Known, blob: Blob) -> None:
         """Other bytes came under a known UID: the same image in another encoding, or a conflict."""
-        if max(known.size, blob.size) <= LARGEST_COMPARED:
+        if max(known.blob.size, blob.size) <= LARGEST_COMPARED:
             try:
-                same = await asyncio.to_thread(self._same, known, blob)
+                same = await asyncio.to_thread(self._same, known.blob, blob)
             except BlobError as error:
                 raise _blobs_failed(error) from error
             if same:
@@ -206,8 +215,9 @@ class Storing:
         await self._publish(
             registration.conflicted(
                 head,
-                registered=known,
+                registered=known.blob,
                 refused=blob,
+                study_instance_uid=known.study_instance_uid,
                 grant=grant.decision,
                 occurred_at=self._clock(),
                 source=self._source,
@@ -278,11 +288,12 @@ async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[bytes], write
 
 async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
     """The results of both; an error of one is raised when the other is done too."""
-    results = await asyncio.gather(first, second, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results  # type: ignore[return-value]
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(other, BaseException):
+        raise other
+    return one, other
 
 
 async def _finish(writer: Writer) -> Blob:

@@ -15,7 +15,7 @@ MAXIMUM_PDU = 256 * 1024
 
 def configure() -> None:
     """Set pynetdicom's switches."""
-    # A data set goes to a temporary file while it arrives: 1 GiB must not need 1 GiB of memory.
+    # `messages` puts images together in bounded memory; should pynetdicom itself ever do it, then in a file.
     _config.STORE_RECV_CHUNKED_DATASET = True
     # Nothing that a modality sends is refused for being unknown.
     _config.UNRESTRICTED_STORAGE_SERVICE = True
