@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from medbus.bus import Record, Undecodable
-from medbus.projections import dead_letters, positions, rows
+from medbus.bus import Record, Undecodable, dead_letters
+from medbus.projections import positions, rows
 from medbus.projections.errors import CatalogError
 from medbus.projections.log import Log
 from medbus.projections.projection import Projection, apply
@@ -28,7 +28,7 @@ T = TypeVar("T")
 PROCESSOR = "projector"
 RECORDS_AT_ONCE = 2000
 """So many records, or a few more, are taken up in one transaction."""
-BATCHES_AHEAD = 2
+BATCHES_AHEAD = 4
 """So many batches are read and decoded while others are being written."""
 
 
@@ -142,7 +142,7 @@ class Applier:
 
     async def _bury(self, record: Record, error: str) -> None:
         """Write a dead letter; only when it is durable may reading go on."""
-        letter = dead_letters.dead_letter(record, error, processor=PROCESSOR)
+        letter = dead_letters.dead_letter(PROCESSOR, record, error)
         try:
             await self._log.publish(letter)
         except InvalidEvent:

@@ -1,8 +1,10 @@
 """Builds the catalogs anew from the beginning of the log, beside those in use, and switches to them."""
 
+import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from medbus.bus import Partition
@@ -64,7 +66,8 @@ async def rebuild(
             partial(projection.begin, projections=projections, partitions=log_.partitions(*topics))
         )
         applier = Applier(log_, building.write, projections, progress=progress)
-        records = await applier.follow(log_.replay(*topics))
+        with _few_collections():
+            records = await applier.follow(log_.replay(*topics))
         reading = time.monotonic() - begun
         await building.write(partial(projection.index, projections=projections))
         await building.finish()
@@ -78,6 +81,17 @@ async def rebuild(
     seconds = time.monotonic() - begun
     log.info("the catalogs were rebuilt from %d records in %.1f s", records, seconds)
     return Rebuilt(records=records, reading_seconds=reading, seconds=seconds)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let Python look for cycles seldom: events have none, and looking takes a sixth of the time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def topics_of(projections: Sequence[Projection]) -> tuple[Topic, ...]:

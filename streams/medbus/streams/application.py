@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import faust
-from faust.app.base import BootStrategy
+from faust.app.base import BootStrategy as FaustBootStrategy
 from faust.transport.drivers import aiokafka
 from yarl import URL
 
@@ -96,7 +96,7 @@ class Application(faust.App):
     mundane_level = "debug"
     """Of log lines about starting and stopping."""
 
-    class BootStrategy(BootStrategy):
+    class BootStrategy(FaustBootStrategy):
         enable_web = False
         enable_kafka_producer = False
 

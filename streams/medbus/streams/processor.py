@@ -20,11 +20,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from medbus.bus import Bus, Record, Undecodable
+from medbus.bus.dead_letters import Raw, dead_letter, without_contents
 from medbus.projections.errors import CatalogMissing
 from medbus.schemas.errors import BusError, InvalidEvent, UndecodableRecord, UnknownSchema
 from medbus.schemas.events import Event
 from medbus.schemas.topics import Topic
-from medbus.streams.dead_letters import Raw, dead_letter, without_contents
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Handling:
             await self._bury(record, raw, f"InvalidEvent: {error}")
 
     async def _bury(self, record: Record, raw: Raw, error: str) -> None:
-        letter = dead_letter(self._processor.name, record, raw, error)
+        letter = dead_letter(self._processor.name, record, error, raw=raw)
         log.error("%s gives up %s: %s", self._processor.name, record.position, error)
         try:
             await self._bus.publish(letter)

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from medbus.bus import Bus, Partition, Position, Record
+from medbus.bus.dead_letters import Raw
 from medbus.schemas.errors import MedbusError
 from medbus.streams import offsets, watchdog
 from medbus.streams.application import CONCURRENCY, Application, application, source
-from medbus.streams.dead_letters import Raw
 from medbus.streams.processor import Handling, Processor
 from medbus.streams.watchdog import EXIT_BLOCKED
 

@@ -1,10 +1,10 @@
-"""What becomes of a record that a processor can't handle: it is kept as it was, with its origin."""
+"""What becomes of a record that a component can't handle: it is kept, with its origin, as a dead letter."""
 
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import msgspec
 
-from medbus.bus import Position, Record, Undecodable
+from medbus.bus.record import Position, Record, Undecodable
 from medbus.schemas.events import DeadLettered, Meta, RecordHeader, Value
 
 MAX_ERROR = 4096
@@ -14,8 +14,8 @@ MAX_ERROR = 4096
 class Raw(Value):
     """A record as bytes."""
 
-    key: bytes | None
-    value: bytes | None
+    key: bytes | None = None
+    value: bytes | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
@@ -25,18 +25,21 @@ def event_id(processor: str, position: Position) -> UUID:
     return uuid5(NAMESPACE_OID, f"medbus:dead-letter:{processor}:{topic}:{partition}:{position.offset}")
 
 
-def dead_letter(processor: str, record: Record, raw: Raw, error: str) -> DeadLettered:
+def dead_letter(processor: str, record: Record, error: str, *, raw: Raw | None = None) -> DeadLettered:
     """The dead letter of a record.
 
     Args:
-        processor: which could not handle it.
+        processor: the component that could not handle it.
         record: the record.
-        raw: the same as bytes.
         error: why.
+        raw: the same as bytes. Without it, a record that does not decode is kept as it was, and of one that
+            does only the place is told: the log has the rest.
     """
     identity = event_id(processor, record.position)
     if isinstance(record.event, Undecodable):
         meta = Meta.first(identity, source=processor, occurred_at=record.timestamp)
+        undecoded = record.event
+        raw = raw or Raw(key=undecoded.key, value=undecoded.value, headers=undecoded.headers)
     else:
         cause = record.event.meta
         meta = Meta(
@@ -47,11 +50,13 @@ def dead_letter(processor: str, record: Record, raw: Raw, error: str) -> DeadLet
             source=processor,
             occurred_at=record.timestamp,
         )
+        raw = raw or Raw()
+    topic, partition = record.position.partition
     return DeadLettered(
         meta=meta,
         processor=processor,
-        topic=record.position.partition.topic,
-        partition=record.position.partition.number,
+        topic=topic,
+        partition=partition,
         offset=record.position.offset,
         key=raw.key,
         value=raw.value,

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from medbus.bus import Partition, Position, Record, Undecodable
+from medbus.bus.dead_letters import MAX_ERROR, Raw, dead_letter, event_id, without_contents
 from medbus.schemas.events import DeadLettered, Evidence, Meta, RecordHeader, VerificationRequested
-from medbus.streams.dead_letters import MAX_ERROR, Raw, dead_letter, event_id, without_contents
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 POSITION = Position(Partition("requests", 3), 17)
@@ -17,7 +17,7 @@ REQUEST = VerificationRequested(
 
 
 def test_a_dead_letter_is_the_record_as_it_was_and_where_it_was() -> None:
-    letter = dead_letter("auth", Record(position=POSITION, timestamp=AT, event=REQUEST), RAW, "why")
+    letter = dead_letter("auth", Record(position=POSITION, timestamp=AT, event=REQUEST), "why", raw=RAW)
     assert letter == DeadLettered(
         meta=Meta(
             event_id=event_id("auth", POSITION),
@@ -40,7 +40,7 @@ def test_a_dead_letter_is_the_record_as_it_was_and_where_it_was() -> None:
 
 def test_what_does_not_decode_has_no_cause() -> None:
     record = Record(position=POSITION, timestamp=AT, event=Undecodable(error="?", key=None, value=None))
-    meta = dead_letter("auth", record, Raw(key=None, value=None), "?").meta
+    meta = dead_letter("auth", record, "?", raw=Raw(key=None, value=None)).meta
     assert meta == Meta.first(event_id("auth", POSITION), source="auth", occurred_at=AT)
 
 
@@ -58,14 +58,14 @@ def test_the_same_failure_has_the_same_id() -> None:
 
 def test_a_long_error_is_cut() -> None:
     record = Record(position=POSITION, timestamp=AT, event=REQUEST)
-    error = dead_letter("auth", record, RAW, "x" * 10_000).error
+    error = dead_letter("auth", record, "x" * 10_000, raw=RAW).error
     assert len(error) == MAX_ERROR
     assert error.endswith("x...")
 
 
 def test_contents_that_are_too_long_stay_where_they_are() -> None:
     record = Record(position=POSITION, timestamp=AT, event=REQUEST)
-    letter = without_contents(dead_letter("auth", record, Raw(key=b"k", value=b"v" * 5), "why"))
+    letter = without_contents(dead_letter("auth", record, "why", raw=Raw(key=b"k", value=b"v" * 5)))
     assert (letter.key, letter.value, letter.headers) == (None, None, ())
     assert letter.error == "why (Its 5 bytes are too many for a dead letter: read it at its origin.)"
     assert (letter.topic, letter.partition, letter.offset) == ("requests", 3, 17)
