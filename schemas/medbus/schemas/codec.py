@@ -13,9 +13,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_writer
 
 from medbus.schemas import avro
+from medbus.schemas.decoder import Decoder, compile_decoder, resolving_decoder
 from medbus.schemas.errors import InvalidEvent, SchemaError, UndecodableRecord, UnknownSchema
 from medbus.schemas.events import Event
 from medbus.schemas.registry import Registry
@@ -50,9 +51,7 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    event: type[Event]
-    written: dict[str, Any]
-    wanted: dict[str, Any] | None
+    decode: Decoder
     fingerprint: bytes
 
 
@@ -115,14 +114,12 @@ class Codec:
                     f"{(content or b'').hex()}, registered {reader.fingerprint.hex()}).",
                     "The registry's topic was lost or mixed up: restore _schemas from a backup.",
                 )
-        buffer = BytesIO(value)
-        buffer.seek(_FRAME.size)
         try:
-            event = msgspec.convert(schemaless_reader(buffer, reader.written, reader.wanted), reader.event)
-        except Exception as error:  # whatever fastavro meets in hostile bytes
+            event, end = reader.decode(value, _FRAME.size)
+        except Exception as error:  # whatever a decoder meets in hostile bytes
             raise UndecodableRecord(f"The record does not decode: {error!r}.") from error
-        if buffer.tell() != len(value):
-            raise UndecodableRecord(f"{len(value) - buffer.tell()} bytes are left over after the event.")
+        if end != len(value):
+            raise UndecodableRecord(f"The event is {end} bytes long, the record {len(value)}.")
         return event
 
     def _writer(self, kind: type[Event]) -> _Writer:
@@ -151,12 +148,11 @@ class Codec:
         if event is None:
             raise UndecodableRecord(f"This version of medbus does not know {name}.", "Update medbus.")
         own = avro.text(name)
-        reader = _Reader(
-            event=event,
-            written=written,
-            wanted=None if avro.fingerprint(own) == fingerprint else avro.parse(own),
-            fingerprint=fingerprint,
-        )
+        if avro.fingerprint(own) == fingerprint:
+            decode = compile_decoder(written, event)
+        else:
+            decode = resolving_decoder(written, avro.parse(own), event)
+        reader = _Reader(decode, fingerprint)
         self._readers[schema_id] = reader
         return reader
 
