@@ -28,7 +28,6 @@ conditions = Table(
     Column("sop_instance_uid", rows.text_type, primary_key=True),
     Column("digest", rows.text_type, primary_key=True),
     Column("conditions", rows.text_type, doc="keyword to text, as JSON; null where the image was erased"),
-    sqlite_with_rowid=False,
 )
 
 _I, _H = tables.images.c, tables.holdings.c
