@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +28,8 @@ from medbus.projections.errors import CatalogMissing
 from medbus.projections.images import ImageReader
 from medbus.schemas.errors import BusError
 from medbus.schemas.events import Blob, Event
+
+Buffer = bytes | bytearray | memoryview
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -70,8 +72,19 @@ class Known(NamedTuple):
     study_instance_uid: str
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An image that has come in whole and was checked, but is neither durable nor registered."""
+
+    request: StoreRequest
+    grant: Grant
+    head: Head
+    writer: Writer
+    known: asyncio.Task[Known | None]
+
+
 class Storing:
-    """Stores images.
+    """Stores images: an image is durable and on the log before it counts as stored.
 
     Args:
         bus: the log.
@@ -112,64 +125,96 @@ class Storing:
         return self._recent.get(sop_instance_uid)
 
     async def store(
-        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[bytes]
+        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[Buffer]
     ) -> Outcome:
-        """Receive, check and register one image.
-
-        Args:
-            conversation: needs a grant for registration.
-            request: the command.
-            chunks: the encoded data set, as it comes.
-
-        Returns:
-            0000H: durable, and registered now or before.
-            0111H: other contents are registered under this SOP Instance UID; both are kept, the first is
-                served, and the conflict is on the log.
-            0124H: not granted, or the image lies outside the grant's scope.
-            A700H: no capacity, no space, or the blob store can't be reached.
-            A900H: SOP class or instance of the data set are not those of the command.
-            C000H: the data set is cut short, malformed, or lacks identifiers.
+        """Receive, check and register one image: `receive` and `complete` in one.
 
         Raises:
             Unanswerable: the log does not say whether it has the image.
         """
         try:
-            await self._store(conversation, request, chunks)
+            await self.complete(await self.receive(conversation, request, chunks))
         except Refused as error:
-            log.info(
-                "%s: %s of %s not stored: %04XH %s",
-                conversation.peer,
-                request.sop_instance_uid,
-                request.sop_class_uid,
-                error.code,
-                error,
-            )
-            return error.outcome
+            return self.refused(conversation, request, error)
         return SUCCESS
 
-    async def _store(
-        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[bytes]
-    ) -> None:
+    async def receive(
+        self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[Buffer]
+    ) -> "Received":
+        """Take an image as it comes, and check it. Then `complete` it, or `abandon` it.
+
+        Args:
+            conversation: needs a grant for registration.
+            request: the command.
+            chunks: the encoded data set, as it comes; each is used before the next is asked for.
+
+        Raises:
+            Refused: with
+                0124H: not granted, or the image lies outside the grant's scope.
+                A700H: no capacity, no space, or the blob store can't be reached.
+                A900H: SOP class or instance of the data set are not those of the command.
+                C000H: the data set is cut short, malformed, or lacks identifiers.
+        """
         grant = await conversation.grant(Service.REGISTRATION)
-        async with self._blobs.writer(request.transfer_syntax_uid) as writer:
+        # The catalog is asked while the image is coming.
+        known = asyncio.create_task(self._known(request.sop_instance_uid))
+        writer = self._blobs.writer(request.transfer_syntax_uid)
+        try:
             head = await _receive(request.transfer_syntax_uid, chunks, writer)
             _check_command(head, request)
             _check_scope(head, grant)
-            async with self._alone(request.sop_instance_uid):
+        except BaseException:
+            await _abandon(writer, known)
+            raise
+        return Received(request, grant, head, writer, known)
+
+    async def complete(self, image: "Received") -> None:
+        """Make an image that has come durable, and register it. Returns when both are done.
+
+        Raises:
+            Refused: with
+                0111H: other contents are registered under this SOP Instance UID; both are kept, the first is
+                served, and the conflict is on the log.
+                A700H: no capacity, no space, or the blob store can't be reached.
+            Unanswerable: the log does not say whether it has the image.
+        """
+        uid = image.request.sop_instance_uid
+        try:
+            async with self._alone(uid):
                 # The disk and the catalog are waited for at the same time.
-                blob, known = await _both(_finish(writer), self._known(request.sop_instance_uid))
+                blob, known = await _both(_finish(image.writer), image.known)
+                if uid in self._recent:
+                    known = await self._known(uid)  # it came twice, and the catalog was asked before
                 if known is None:
-                    await self._register(grant, head, blob)
+                    await self._register(image.grant, image.head, blob)
                 elif known.blob.digest != blob.digest:
-                    await self._duplicate(grant, head, known, blob)
+                    await self._duplicate(image.grant, image.head, known, blob)
+        finally:
+            await _abandon(image.writer, image.known)
+
+    async def abandon(self, image: "Received") -> None:
+        """Let go of an image that nobody waits for any more. Does nothing after `complete`."""
+        await _abandon(image.writer, image.known)
+
+    @staticmethod
+    def refused(conversation: Conversation, request: StoreRequest, error: Refused) -> Outcome:
+        """What the peer is told, after it was logged."""
+        log.info(
+            "%s: %s of %s not stored: %04XH %s",
+            conversation.peer,
+            request.sop_instance_uid,
+            request.sop_class_uid,
+            error.code,
+            error,
+        )
+        return error.outcome
 
     async def _known(self, sop_instance_uid: str) -> Known | None:
         """What is registered under this UID now."""
         mine = self._recent.get(sop_instance_uid)
-        if mine is not None:
-            if not await self._database.reached(mine.position, 0):
-                return Known(mine.blob, mine.study_instance_uid)
-            del self._recent[sop_instance_uid]  # from here on the catalog knows better: it may be erased
+        # Once the catalog is as far, it knows better: the image may be erased.
+        if mine is not None and not await self._database.reached(mine.position, 0):
+            return Known(mine.blob, mine.study_instance_uid)
         try:
             image = await self._images.image(sop_instance_uid)
         except CatalogMissing:  # a new installation, or one whose catalogs are being rebuilt
@@ -262,7 +307,15 @@ class Storing:
                 self._busy[sop_instance_uid] = (lock, users - 1)
 
 
-async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[bytes], writer: Writer) -> Head:
+async def _abandon(writer: Writer, known: asyncio.Task[Any]) -> None:
+    """Leave nothing behind of what was begun and not finished."""
+    known.cancel()
+    await writer.abort()
+    if not known.done():
+        await asyncio.wait((known,))
+
+
+async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[Buffer], writer: Writer) -> Head:
     """Take a data set as it comes, and read its head meanwhile.
 
     Raises:
@@ -286,7 +339,7 @@ async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[bytes], write
         raise _blobs_failed(error) from error
 
 
-async def _both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
     """The results of both; an error of one is raised when the other is done too."""
     one, other = await asyncio.gather(first, second, return_exceptions=True)
     if isinstance(one, BaseException):
