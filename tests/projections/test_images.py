@@ -84,6 +84,16 @@ async def test_of_two_contents_the_first_is_served_and_the_other_a_conflict(
     assert await catalog.images.usage("B-hospital") == Usage()
 
 
+async def test_what_is_served_under_a_uid_is_known(catalog: Catalog) -> None:
+    event = image("1.1.1.1")
+    await catalog.given(event)
+    known = await catalog.images.known("1.1.1.1")
+    assert known is not None
+    assert known.blob == event.blob
+    assert known.study_instance_uid == event.study.study_instance_uid
+    assert await catalog.images.known("1.1.1.2") is None
+
+
 async def test_a_conflict_that_a_gateway_refused_is_shown(catalog: Catalog) -> None:
     first = image("1.1.1.1")
     event = conflicted(first)
@@ -102,6 +112,7 @@ async def test_an_erased_image_is_gone_and_does_not_come_back(catalog: Catalog) 
     assert await catalog.served() == {"1.1.1.2"}
     assert await catalog.images.erased("1.1.1.1", event.blob.digest)
     assert not await catalog.images.erased("1.1.1.2", event.blob.digest)
+    assert await catalog.images.known("1.1.1.1") is None
     assert await catalog.images.usage("A-hospital") == Usage(images=1, bytes=1000)
     (study,) = await catalog.find(Level.STUDY, NumberOfStudyRelatedInstances="")
     assert study["NumberOfStudyRelatedInstances"] == 1

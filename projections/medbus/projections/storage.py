@@ -5,11 +5,11 @@ beside it and becomes current at one moment.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Index, MetaData, Table
+from sqlalchemy import Connection, Index, MetaData, Select, Table
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 T = TypeVar("T")
@@ -66,6 +66,19 @@ class Storage(ABC):
         Raises:
             CatalogMissing: there is none.
         """
+
+    async def look(self, statement: Select[Any], parameters: Mapping[str, str]) -> tuple[Any, ...] | None:
+        """The first row of a statement that finds few by a key: often asked, and answered at once.
+
+        Raises:
+            CatalogMissing: there is none.
+        """
+
+        def work(connection: Connection) -> tuple[Any, ...] | None:
+            row = connection.execute(statement, parameters).first()
+            return None if row is None else tuple(row)
+
+        return await self.read(work)
 
     @abstractmethod
     async def write(self, work: Work[T]) -> T:

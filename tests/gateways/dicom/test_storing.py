@@ -12,6 +12,7 @@ from tests.gateways.site import Site
 from medbus.gateways.dicom.status import SUCCESS, Outcome
 from medbus.schemas.events import (
     ImageConflicted,
+    ImageErased,
     ImageRegistered,
     RegistrationRequested,
     RejectionReason,
@@ -109,6 +110,28 @@ async def test_associations_that_send_one_image_at_once_register_it_once(served:
     answers = await asyncio.gather(*(served.store(outgoing(image)) for _ in range(4)))
     assert answers == [[SUCCESS]] * 4
     assert len(await registered(served, image.SOPInstanceUID)) == 1
+
+
+async def test_contents_that_were_erased_are_not_taken_again(served: Site) -> None:
+    image = ct()
+    await served.store(outgoing(image))
+    [event] = await registered(served, image.SOPInstanceUID)
+    await served.bus.publish(
+        ImageErased(
+            meta=event.meta.caused("erased", source="test", occurred_at=datetime.now(UTC)),
+            study_instance_uid=event.study.study_instance_uid,
+            sop_instance_uid=event.instance.sop_instance_uid,
+            digest=event.blob.digest,
+            reason="the patient wants it",
+        )
+    )
+    await served.settled()
+    corrected = ct(SOPInstanceUID=image.SOPInstanceUID, PatientID="CORRECTED")
+    assert [each.code for each in await served.store(outgoing(image), outgoing(corrected))] == [
+        0x0124,
+        0x0000,
+    ]
+    assert len(await registered(served, image.SOPInstanceUID)) == 2
 
 
 async def test_the_record_is_dated_by_arrival_not_by_the_study(served: Site) -> None:

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
 
 from medbus.bus import Bus, Position
 from medbus.gateways.blobs import BlobError, BlobStore, Writer
@@ -25,14 +24,11 @@ from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused, Unansw
 from medbus.gateways.grants import Clock, Exhausted, Grant
 from medbus.projections.database import Database
 from medbus.projections.errors import CatalogMissing
-from medbus.projections.images import ImageReader
+from medbus.projections.images import ImageReader, KnownImage
 from medbus.schemas.errors import BusError
 from medbus.schemas.events import Blob, Event
 
 Buffer = bytes | bytearray | memoryview
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +61,6 @@ class Acknowledged:
     position: Position
 
 
-class Known(NamedTuple):
-    """What is registered under a SOP Instance UID: the blob that is served, and its study."""
-
-    blob: Blob
-    study_instance_uid: str
-
-
 @dataclass(frozen=True, slots=True)
 class Received:
     """An image that has come in whole and was checked, but is neither durable nor registered."""
@@ -80,7 +69,6 @@ class Received:
     grant: Grant
     head: Head
     writer: Writer
-    known: asyncio.Task[Known | None]
 
 
 class Storing:
@@ -156,17 +144,15 @@ class Storing:
                 C000H: the data set is cut short, malformed, or lacks identifiers.
         """
         grant = await conversation.grant(Service.REGISTRATION)
-        # The catalog is asked while the image is coming.
-        known = asyncio.create_task(self._known(request.sop_instance_uid))
         writer = self._blobs.writer(request.transfer_syntax_uid)
         try:
             head = await _receive(request.transfer_syntax_uid, chunks, writer)
             _check_command(head, request)
             _check_scope(head, grant)
         except BaseException:
-            await _abandon(writer, known)
+            await writer.abort()
             raise
-        return Received(request, grant, head, writer, known)
+        return Received(request, grant, head, writer)
 
     async def complete(self, image: "Received") -> None:
         """Make an image that has come durable, and register it. Returns when both are done.
@@ -181,20 +167,18 @@ class Storing:
         uid = image.request.sop_instance_uid
         try:
             async with self._alone(uid):
-                # The disk and the catalog are waited for at the same time.
-                blob, known = await _both(_finish(image.writer), image.known)
-                if uid in self._recent:
-                    known = await self._known(uid)  # it came twice, and the catalog was asked before
+                known = await self._known(uid)
+                blob = await _finish(image.writer)
                 if known is None:
                     await self._register(image.grant, image.head, blob)
                 elif known.blob.digest != blob.digest:
                     await self._duplicate(image.grant, image.head, known, blob)
         finally:
-            await _abandon(image.writer, image.known)
+            await image.writer.abort()
 
     async def abandon(self, image: "Received") -> None:
         """Let go of an image that nobody waits for any more. Does nothing after `complete`."""
-        await _abandon(image.writer, image.known)
+        await image.writer.abort()
 
     @staticmethod
     def refused(conversation: Conversation, request: StoreRequest, error: Refused) -> Outcome:
@@ -209,19 +193,26 @@ class Storing:
         )
         return error.outcome
 
-    async def _known(self, sop_instance_uid: str) -> Known | None:
+    async def _known(self, sop_instance_uid: str) -> KnownImage | None:
         """What is registered under this UID now."""
         mine = self._recent.get(sop_instance_uid)
         # Once the catalog is as far, it knows better: the image may be erased.
         if mine is not None and not await self._database.reached(mine.position, 0):
-            return Known(mine.blob, mine.study_instance_uid)
+            return KnownImage(mine.blob, mine.study_instance_uid)
         try:
-            image = await self._images.image(sop_instance_uid)
-        except CatalogMissing:  # a new installation, or one whose catalogs are being rebuilt
+            return await self._images.known(sop_instance_uid)
+        except CatalogMissing:  # a new installation
             return None
-        return None if image is None else Known(image.blob, image.study_instance_uid)
+
+    async def _erased(self, sop_instance_uid: str, digest: str) -> bool:
+        try:
+            return await self._images.erased(sop_instance_uid, digest)
+        except CatalogMissing:
+            return False
 
     async def _register(self, grant: Grant, head: Head, blob: Blob) -> None:
+        if await self._erased(head.instance.sop_instance_uid, blob.digest):
+            raise Refused(Code.NOT_AUTHORIZED, "these contents were erased, they are not kept again")
         try:
             grant.take(blob.size)
         except Exhausted as error:
@@ -248,7 +239,7 @@ class Storing:
         study = head.study.study_instance_uid
         self._remember(instance.sop_instance_uid, Acknowledged(blob, study, instance.sop_class_uid, position))
 
-    async def _duplicate(self, grant: Grant, head: Head, known: Known, blob: Blob) -> None:
+    async def _duplicate(self, grant: Grant, head: Head, known: KnownImage, blob: Blob) -> None:
         """Other bytes came under a known UID: the same image in another encoding, or a conflict."""
         if max(known.blob.size, blob.size) <= LARGEST_COMPARED:
             try:
@@ -307,14 +298,6 @@ class Storing:
                 self._busy[sop_instance_uid] = (lock, users - 1)
 
 
-async def _abandon(writer: Writer, known: asyncio.Task[Any]) -> None:
-    """Leave nothing behind of what was begun and not finished."""
-    known.cancel()
-    await writer.abort()
-    if not known.done():
-        await asyncio.wait((known,))
-
-
 async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[Buffer], writer: Writer) -> Head:
     """Take a data set as it comes, and read its head meanwhile.
 
@@ -337,16 +320,6 @@ async def _receive(transfer_syntax_uid: str, chunks: AsyncIterator[Buffer], writ
         raise Refused(Code.CANNOT_UNDERSTAND, error.message) from error
     except BlobError as error:
         raise _blobs_failed(error) from error
-
-
-async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """The results of both; an error of one is raised when the other is done too."""
-    one, other = await asyncio.gather(first, second, return_exceptions=True)
-    if isinstance(one, BaseException):
-        raise one
-    if isinstance(other, BaseException):
-        raise other
-    return one, other
 
 
 async def _finish(writer: Writer) -> Blob:

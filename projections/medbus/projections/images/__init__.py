@@ -13,7 +13,14 @@ from medbus.projections.images.query import (
     Wildcard,
     matching,
 )
-from medbus.projections.images.reader import CatalogFilter, CatalogRow, ImageReader, StoredImage, Usage
+from medbus.projections.images.reader import (
+    CatalogFilter,
+    CatalogRow,
+    ImageReader,
+    KnownImage,
+    StoredImage,
+    Usage,
+)
 from medbus.projections.images.search import Answer
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "ImageConflict",
     "ImageProjection",
     "ImageReader",
+    "KnownImage",
     "Level",
     "Match",
     "PatientConflict",

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from medbus.bus import Partition, Position
 from medbus.projections import rows
@@ -115,6 +115,24 @@ _ROWS = (
 )
 
 
+_KNOWN = (
+    select(_I.digest, _I.size, _H.transfer_syntax_uid, _H.study_instance_uid)
+    .select_from(tables.images.join(tables.holdings, _I.holding == _H.holding))
+    .where(_I.sop_instance_uid == bindparam("sop_instance_uid"))
+)
+_ERASED = select(tables.erasures.c.digest).where(
+    tables.erasures.c.sop_instance_uid == bindparam("sop_instance_uid"),
+    tables.erasures.c.digest == bindparam("digest"),
+)
+
+
+class KnownImage(NamedTuple):
+    """What is served under a SOP Instance UID, and the study that it is in."""
+
+    blob: Blob
+    study_instance_uid: str
+
+
 class ImageReader:
     """Images as the catalog has them.
 
@@ -218,11 +236,17 @@ class ImageReader:
 
     async def erased(self, sop_instance_uid: str, digest: str) -> bool:
         """Whether these contents of an image were erased: they never come back."""
-        table = tables.erasures.c
-        statement = select(table.digest).where(
-            table.sop_instance_uid == sop_instance_uid, table.digest == digest
-        )
-        return await self._database.read(lambda connection: connection.execute(statement).first()) is not None
+        keys = {"sop_instance_uid": sop_instance_uid, "digest": digest}
+        return await self._database.look(_ERASED, keys) is not None
+
+    async def known(self, sop_instance_uid: str) -> KnownImage | None:
+        """What is served under a SOP Instance UID: for whoever asks about each image that comes."""
+        row = await self._database.look(_KNOWN, {"sop_instance_uid": sop_instance_uid})
+        if row is None:
+            return None
+        digest, size, transfer_syntax_uid, study_instance_uid = row
+        blob = Blob(digest=digest, size=size, transfer_syntax_uid=transfer_syntax_uid)
+        return KnownImage(blob, study_instance_uid)
 
     async def conflicts(self, *, sop_instance_uid: str | None = None) -> list[ImageConflict]:
         """Other contents that came under a SOP Instance UID, of one image or of all, the oldest first."""
