@@ -5,35 +5,29 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.gateways.segments import damage, found, lose, segments
 
 from medbus.gateways.blobs import BlobCorrupted, BlobError, BlobStore, address_of
+from medbus.gateways.blobs import segments as segments_module
+from medbus.gateways.blobs.blocking import WRITTEN_AT_ONCE
+from medbus.gateways.blobs.buffers import PAGE, rounded
+from medbus.gateways.blobs.segments import Segments
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 DATA = bytes(range(256)) * 4096
 KILLED = Path(__file__).with_name("killed.py")
 
 
-def blob_files(root: Path) -> list[Path]:
-    return [path for path in (root / "blake3").rglob("*") if path.is_file()]
-
-
-def incoming(root: Path) -> list[Path]:
-    return list((root / "incoming").iterdir())
-
-
-async def test_a_blob_is_a_read_only_file_named_by_its_digest(folder: BlobStore, tmp_path: Path) -> None:
-    blob = await folder.put(DATA, EXPLICIT)
-    name = blob.digest.removeprefix("blake3:")
-    path = tmp_path / "blobs" / "blake3" / name[:2] / name
-    assert folder.path(blob.digest) == path
-    assert path.read_bytes() == DATA
-    assert path.stat().st_mode & 0o777 == 0o440
-    assert incoming(tmp_path / "blobs") == []
+async def test_a_segment_says_itself_what_is_in_it(folder: BlobStore, tmp_path: Path) -> None:
+    blobs = {(await folder.put(bytes([n]) * n * 1000, EXPLICIT)).digest: n for n in range(1, 9)}
+    places = found(tmp_path / "blobs")
+    assert {digest: place.contents for digest, place in places.items()} == {
+        digest: bytes([n]) * n * 1000 for digest, n in blobs.items()
+    }
+    assert len(segments(tmp_path / "blobs")) == 1
 
 
 async def test_a_store_opened_again_has_what_was_put_in(folder: BlobStore, tmp_path: Path) -> None:
@@ -49,49 +43,52 @@ async def test_folders_may_have_any_name(tmp_path: Path) -> None:
     assert (tmp_path / "A hospital" / "ブロブ").is_dir()
 
 
-async def test_bytes_then_name_then_folder_reach_the_disk_before_it_is_acknowledged(
+async def test_it_is_on_the_disk_before_it_is_acknowledged(
     folder: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[str, str]] = []
+    await folder.put(b"so that there is a segment", EXPLICIT)
+    calls: list[tuple[str, int]] = []
+    pwrite, fdatasync = os.pwrite, os.fdatasync
 
-    def spy(name: str) -> None:
-        call = getattr(os, name)
+    def write(file: int, data: memoryview, offset: int) -> int:
+        calls.append(("pwrite", offset))
+        return pwrite(file, data, offset)
 
-        def observed(target: Any, *rest: Any) -> Any:
-            path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else str(rest[0])
-            calls.append((name, path))
-            return call(target, *rest)
+    def sync(file: int) -> None:
+        calls.append(("fdatasync", 0))
+        fdatasync(file)
 
-        monkeypatch.setattr(os, name, observed)
-
-    for name in ("fdatasync", "replace", "fsync"):
-        spy(name)
-    blob = await folder.put(DATA, EXPLICIT)
-    path = folder.path(blob.digest)
-    assert path is not None
-    assert [name for name, _ in calls] == ["fdatasync", "replace", "fsync"]
-    assert calls[0][1].startswith(f"{tmp_path}/blobs/incoming/")
-    assert calls[1:] == [("replace", str(path)), ("fsync", str(path.parent))]
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    await folder.put(DATA[:100_000], EXPLICIT)
+    begin = 2 * PAGE
+    assert calls == [("pwrite", begin), ("fdatasync", 0)], "a small one is one write"
+    calls.clear()
+    begin += PAGE + rounded(100_000)
+    await folder.put(2 * DATA, EXPLICIT)
+    part = WRITTEN_AT_ONCE
+    assert calls == [
+        ("pwrite", begin + PAGE),
+        ("pwrite", begin + PAGE + part),
+        ("pwrite", begin + PAGE + 2 * part),
+        ("pwrite", begin),
+        ("fdatasync", 0),
+    ], "the bytes, then the header, then all of it to the disk"
 
 
 # Damage
 
 
-def damage(path: Path, data: bytes) -> None:
-    path.chmod(0o640)
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     "damaged",
-    [DATA[:-1] + b"\0", b"\1" + DATA[1:], DATA[:-1], DATA + b"\0", b"", bytes(len(DATA))],
-    ids=["last byte", "first byte", "cut short", "too long", "empty", "zeros"],
+    [DATA[:-1] + b"\0", b"\1" + DATA[1:], DATA[:-1] + b"\1", bytes(len(DATA))],
+    ids=["last byte", "first byte", "cut short", "zeros"],
 )
-async def test_damage_is_seen_before_the_last_chunk_is_handed_out(folder: BlobStore, damaged: bytes) -> None:
+async def test_damage_is_seen_before_the_last_chunk_is_handed_out(
+    folder: BlobStore, tmp_path: Path, damaged: bytes
+) -> None:
     blob = await folder.put(DATA, EXPLICIT)
-    path = folder.path(blob.digest)
-    assert path is not None
-    damage(path, damaged)
+    damage(tmp_path / "blobs", blob.digest, damaged)
     received: list[bytes] = []
 
     async def receive() -> None:
@@ -106,22 +103,130 @@ async def test_damage_is_seen_before_the_last_chunk_is_handed_out(folder: BlobSt
         folder.blocking.read(blob.digest)
 
 
-async def test_putting_a_damaged_blob_again_heals_it(folder: BlobStore) -> None:
+async def test_a_segment_that_is_cut_short_is_seen(folder: BlobStore, tmp_path: Path) -> None:
     blob = await folder.put(DATA, EXPLICIT)
-    path = folder.path(blob.digest)
-    assert path is not None
-    damage(path, b"damaged")
+    os.truncate(segments(tmp_path / "blobs")[0], 3 * PAGE)
+    with pytest.raises(BlobCorrupted):
+        await folder.read(blob.digest)
+
+
+async def test_a_blob_whose_header_is_gone_is_not_there(folder: BlobStore, tmp_path: Path) -> None:
+    blob = await folder.put(DATA, EXPLICIT)
+    lose(tmp_path / "blobs", blob.digest)
+    assert not await folder.exists(blob.digest)
+
+
+async def test_a_blob_whose_segment_is_gone_is_not_there(folder: BlobStore, tmp_path: Path) -> None:
+    blob = await folder.put(DATA, EXPLICIT)
+    await folder.close()
+    segments(tmp_path / "blobs")[0].unlink()
+    again = await BlobStore.open(f"file://{tmp_path}/blobs")
+    assert not await again.exists(blob.digest)
+    with pytest.raises(BlobError, match="is missing"):
+        await again.read(blob.digest)
+
+
+async def test_putting_a_damaged_blob_again_heals_it(folder: BlobStore, tmp_path: Path) -> None:
+    blob = await folder.put(DATA, EXPLICIT)
+    damage(tmp_path / "blobs", blob.digest, b"damaged")
     await folder.put(DATA, EXPLICIT)
     assert await folder.read(blob.digest) == DATA
+    again = await BlobStore.open(f"file://{tmp_path}/blobs")
+    assert await again.read(blob.digest) == DATA
 
 
-async def test_an_intact_blob_is_kept_as_it_is(folder: BlobStore) -> None:
+async def test_an_intact_blob_is_kept_as_it_is(folder: BlobStore, tmp_path: Path) -> None:
     blob = await folder.put(DATA, EXPLICIT)
-    path = folder.path(blob.digest)
-    assert path is not None
-    before = path.stat()
+    before = found(tmp_path / "blobs")
     await folder.put(DATA, EXPLICIT)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    await folder.put(b"another", EXPLICIT)
+    after = found(tmp_path / "blobs")
+    assert len(after) == 2
+    assert after[blob.digest] == before[blob.digest]
+
+
+async def test_bytes_of_an_abandoned_blob_can_not_pass_for_another(folder: BlobStore, tmp_path: Path) -> None:
+    """Somebody sends what looks like a record, and breaks off; then a small blob comes to its place."""
+    root = tmp_path / "blobs"
+    victim = await folder.put(DATA, EXPLICIT)
+    path, offset, _ = found(root)[victim.digest]
+    with path.open("rb") as file:
+        header = os.pread(file.fileno(), PAGE, offset - PAGE)
+    async with folder.writer(EXPLICIT) as writer:
+        await writer.write(header * 100)
+        await writer.write(bytes(2 * 1024 * 1024))
+    await folder.put(b"small", EXPLICIT)
+    await folder.close()
+    (root / "index.sqlite").unlink()
+    again = await BlobStore.open(f"file://{root}")
+    assert await again.read(victim.digest) == DATA
+    assert len(found(root)) == 2
+
+
+# The index
+
+
+async def test_an_index_that_is_lost_is_made_anew(folder: BlobStore, tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    digests = [(await folder.put(bytes([n]) * 5000, EXPLICIT)).digest for n in range(20)]
+    await folder.close()
+    for path in root.glob("index.sqlite*"):
+        path.unlink()
+    again = await BlobStore.open(f"file://{root}")
+    for number, digest in enumerate(digests):
+        assert await again.read(digest) == bytes([number]) * 5000
+
+
+async def test_an_index_that_is_damaged_is_made_anew(folder: BlobStore, tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    digests = [(await folder.put(bytes([n]) * 5000, EXPLICIT)).digest for n in range(20)]
+    await folder.close()
+    (root / "index.sqlite").write_bytes(b"no database at all" * 1000)
+    again = await BlobStore.open(f"file://{root}")
+    for number, digest in enumerate(digests):
+        assert await again.read(digest) == bytes([number]) * 5000
+
+
+async def test_an_index_that_is_damaged_while_it_is_used_is_made_anew(
+    folder: BlobStore, tmp_path: Path
+) -> None:
+    root = tmp_path / "blobs"
+    digests = [(await folder.put(bytes([n]) * 5000, EXPLICIT)).digest for n in range(20)]
+    await folder.close()
+    again = await BlobStore.open(f"file://{root}")
+    assert await again.read(digests[0]) == bytes(5000)
+    with (root / "index.sqlite").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"damaged!" * 2000)
+    assert await again.read(digests[1]) == bytes([1]) * 5000
+    assert await again.read(digests[19]) == bytes([19]) * 5000
+    new = await again.put(b"new", EXPLICIT)
+    assert await again.read(new.digest) == b"new"
+
+
+async def test_another_process_finds_a_blob_at_once(folder: BlobStore, tmp_path: Path) -> None:
+    """Although the index does not have it yet."""
+    other = await BlobStore.open(f"file://{tmp_path}/blobs")
+    for number in range(30):
+        blob = await folder.put(bytes([number]) * 1000, EXPLICIT)
+        assert await other.size(blob.digest) == 1000
+        assert await other.read(blob.digest) == bytes([number]) * 1000
+    assert len(segments(tmp_path / "blobs")) == 1
+
+
+async def test_memory_holds_only_what_the_index_has_not(folder: BlobStore, tmp_path: Path) -> None:
+    other = await BlobStore.open(f"file://{tmp_path}/blobs")
+    backend, looking = folder.blocking._backend, other.blocking._backend
+    assert isinstance(backend, Segments)
+    assert isinstance(looking, Segments)
+    first = await folder.put(b"first", EXPLICIT)
+    assert await other.exists(first.digest)
+    async with asyncio.timeout(10):
+        while backend._new:  # noqa: ASYNC110 - a thread empties it
+            await asyncio.sleep(0.02)
+    assert not await other.exists(f"blake3:{'0' * 64}")
+    assert looking._others == {}
+    assert await other.exists(first.digest)
 
 
 # Killed processes
@@ -130,7 +235,6 @@ async def test_an_intact_blob_is_kept_as_it_is(folder: BlobStore) -> None:
 async def test_a_killed_process_leaves_no_blob_that_is_not_its_digest(tmp_path: Path) -> None:
     root = tmp_path / "blobs"
     acknowledged: dict[str, int] = {}
-    left = 0
     for seed in range(4):
         process = await asyncio.create_subprocess_exec(
             sys.executable, KILLED, root, str(seed), stdout=asyncio.subprocess.PIPE
@@ -144,36 +248,58 @@ async def test_a_killed_process_leaves_no_blob_that_is_not_its_digest(tmp_path: 
             await process.wait()
         lines = (line.split() for line in said.decode().splitlines())
         acknowledged |= {digest: int(size) for digest, size in lines}
-        left += len(incoming(root))
-        for path in blob_files(root):
-            assert address_of(path.read_bytes()) == f"blake3:{path.name}"
+        for digest, place in found(root).items():
+            assert address_of(place.contents) == digest
     assert len(acknowledged) > 4
-    assert left > 0, "no process was killed while it wrote"
+    assert len(segments(root)) == 4, "what one process left the next goes on with"
 
-    store = await BlobStore.open(f"file://{root}", stale=0)
-    assert incoming(root) == []
+    store = await BlobStore.open(f"file://{root}")
     for digest, size in acknowledged.items():
         assert len(await store.read(digest)) == size
+    kept = sum(path.stat().st_size for path in segments(root))
+    assert kept == sum(PAGE + rounded(size) for _, _, size in found(root).values()), (
+        "what was torn is cut off"
+    )
 
 
-async def test_unfinished_files_of_living_and_of_young_writers_are_left_alone(
-    folder: BlobStore, tmp_path: Path
-) -> None:
+async def test_the_last_record_is_cut_off_if_it_is_not_whole(folder: BlobStore, tmp_path: Path) -> None:
+    """As a power failure may leave it: the header on the disk, the bytes not."""
     root = tmp_path / "blobs"
-    (root / "incoming" / "young.part").write_bytes(b"left by a process that died just now")
-    old = root / "incoming" / "old.part"
-    old.write_bytes(b"left by a process that died long ago")
-    os.utime(old, (time.time() - 3600, time.time() - 3600))
+    first, last = await folder.put(DATA, EXPLICIT), await folder.put(DATA[1:], EXPLICIT)
+    damage(root, last.digest, bytes(len(DATA) - 1))
+    await folder.close()
+    for path in root.glob("index.sqlite*"):
+        path.unlink()
+    again = await BlobStore.open(f"file://{root}")
+    assert await again.read(first.digest) == DATA
+    assert not await again.exists(last.digest)
+    assert set(found(root)) == {first.digest}
+
+
+async def test_segments_of_living_processes_are_left_alone(folder: BlobStore, tmp_path: Path) -> None:
     with folder.blocking.writer(EXPLICIT) as writer:
         writer.write(DATA)
-        (mine,) = [path for path in incoming(root) if path.stat().st_size == len(DATA)]
-        os.utime(mine, (time.time() - 3600, time.time() - 3600))
-        await BlobStore.open(f"file://{root}")
-        assert {path.name for path in incoming(root)} == {"young.part", mine.name}
+        before = segments(tmp_path / "blobs")[0].stat().st_size
+        other = await BlobStore.open(f"file://{tmp_path}/blobs")
+        assert segments(tmp_path / "blobs")[0].stat().st_size == before
+        theirs = await other.put(b"theirs", EXPLICIT)
         blob = writer.finish()
-    assert await folder.read(blob.digest) == DATA
-    await BlobStore.open(f"file://{root}", stale=0)
-    assert incoming(root) == []
+    assert len(segments(tmp_path / "blobs")) == 2
+    assert await other.read(blob.digest) == DATA
+    assert await folder.read(theirs.digest) == b"theirs"
+
+
+async def test_a_segment_that_is_long_enough_gets_no_more(
+    folder: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments_module, "SEALED", 2 * len(DATA))
+    digests = [(await folder.put(bytes([n]) + DATA, EXPLICIT)).digest for n in range(5)]
+    assert len(segments(tmp_path / "blobs")) == 3
+    await folder.close()
+    again = await BlobStore.open(f"file://{tmp_path}/blobs")
+    for number, digest in enumerate(digests):
+        assert await again.read(digest) == bytes([number]) + DATA
+    assert len(segments(tmp_path / "blobs")) == 3
 
 
 # Full disks
@@ -193,8 +319,6 @@ try:
         store.blocking.put(bytes([number]) * (1 << 20), "1.2")
 except BlobStoreFull as error:
     print(error)
-root = Path(sys.argv[1])
-assert list((root / "incoming").iterdir()) == []
 assert store.blocking.read(small.digest) == b"small"
 """
 

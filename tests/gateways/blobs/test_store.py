@@ -116,7 +116,6 @@ async def test_different_ones_from_many_threads_at_once(store: BlobStore) -> Non
 async def test_what_is_not_there_is_not_found(store: BlobStore, digest: str) -> None:
     assert await store.size(digest) is None
     assert not await store.exists(digest)
-    assert store.path(digest) is None
     with pytest.raises(BlobNotFound):
         await store.read(digest)
     with pytest.raises(BlobNotFound):
@@ -192,6 +191,17 @@ async def test_a_finished_writer_takes_no_more(store: BlobStore) -> None:
         writer.finish()
         with pytest.raises(BlobError, match="finished or given up"):
             writer.write(b"two")
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 524_288, 3 * MIB])
+async def test_shows_a_blob_without_copying_it(store: BlobStore, size: int) -> None:
+    data = pattern(size)
+    blob = await store.put(data, EXPLICIT)
+    async with store.view(blob.digest) as view:
+        assert view == data
+    with pytest.raises(BlobNotFound):
+        async with store.view(NONE):
+            pass
 
 
 async def test_reads_ranges(store: BlobStore) -> None:

@@ -12,6 +12,7 @@ from tests.gateways import dcmtk
 from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, IMPLICIT, ct
 from tests.gateways.images import outgoing
 from tests.gateways.recipient import Recipient, recipient
+from tests.gateways.segments import lose, root_of
 from tests.gateways.site import PATIENCE, Site
 
 from medbus.gateways.dicom import identifier
@@ -118,9 +119,7 @@ async def test_each_failure_has_its_item_and_reason(served: Site, modality: Reci
     await served.store(outgoing(safe), outgoing(odd), outgoing(lost))
     await served.settled()
     [stored] = await served.images.images([str(lost.SOPInstanceUID)])
-    path = served.blobs.path(stored.blob.digest)
-    assert path is not None
-    path.unlink()
+    lose(root_of(served.settings.blobs), stored.blob.digest)
     unknown = str(generate_uid())
     asked = information(
         (CT_IMAGE_STORAGE, str(safe.SOPInstanceUID)),

@@ -23,6 +23,7 @@ from tests.gateways.dicom.encoded import (
 )
 from tests.gateways.images import outgoing
 from tests.gateways.recipient import recipient
+from tests.gateways.segments import damage, root_of
 from tests.gateways.site import Site
 
 from medbus.gateways.dicom import identifier
@@ -351,12 +352,9 @@ async def test_images_go_as_stored_where_the_destination_takes_that(served: Site
 async def test_a_damaged_blob_is_never_delivered(served: Site) -> None:
     uid, images = await study(served, 2)
     [first] = await served.images.images([str(images[0].SOPInstanceUID)])
-    path = served.blobs.path(first.blob.digest)
-    assert path is not None
-    path.chmod(0o644)
-    contents = bytearray(path.read_bytes())
+    contents = bytearray(await served.blobs.read(first.blob.digest))
     contents[-1] ^= 1
-    path.write_bytes(contents)
+    damage(root_of(served.settings.blobs), first.blob.digest, contents)
     final, came = await get(served, keys(StudyInstanceUID=uid))
     assert (final.status, final.completed, final.failed) == (0xB000, 1, 1)
     assert list(came) == [str(images[1].SOPInstanceUID)]

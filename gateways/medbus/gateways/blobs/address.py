@@ -27,12 +27,29 @@ class Digest:
         """The address of the bytes so far, such as `blake3:af1349…`."""
         return f"blake3:{self._hash.hexdigest()}"
 
+    @property
+    def raw(self) -> bytes:
+        """The 32 bytes of the digest."""
+        return self._hash.digest()
+
 
 def address_of(data: bytes | bytearray | memoryview) -> str:
     """The address of a run of bytes."""
     digest = Digest()
     digest.update(data)
     return digest.address
+
+
+def digest_of(address: str) -> bytes:
+    """The 32 bytes in an address.
+
+    Raises:
+        BlobNotFound: it is no address.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise BlobNotFound(address)
+    return bytes.fromhex(match[1])
 
 
 def key_of(address: str) -> str:

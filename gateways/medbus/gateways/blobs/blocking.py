@@ -1,41 +1,62 @@
 """The blob store for worker threads: every call returns when it is done."""
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
-import obstore
-from obstore.exceptions import BaseError
-
-from medbus.gateways.blobs.address import Digest, address_of, key_of
-from medbus.gateways.blobs.errors import BlobCorrupted, BlobError, BlobNotFound
-from medbus.gateways.blobs.local import Folder
-from medbus.gateways.blobs.remote import failed
+from medbus.gateways.blobs.address import Digest
+from medbus.gateways.blobs.buffers import PAGE, Buffers
+from medbus.gateways.blobs.errors import BlobCorrupted, BlobError
 from medbus.schemas.events.base import Blob
-
-if TYPE_CHECKING:
-    from obstore import Bytes
-    from obstore.store import ObjectStore
 
 CHUNK: Final = 1024 * 1024
 """Bytes that are read and handed out at once."""
 
-BATCH: Final = 1024 * 1024
-"""Bytes that are collected before they are hashed and written: both take half the time for larger pieces."""
+_BUFFER: Final = 1024 * 1024
+_BUFFERS_KEPT: Final = 32
+
+WRITTEN_AT_ONCE: Final = _BUFFER - PAGE
+"""Bytes that are collected before they are hashed and written. Most images are fewer: they take one write."""
+
+buffers: Final = Buffers(_BUFFER, _BUFFERS_KEPT)
+"""What writers collect bytes in, from the second page on: the first is left for whatever may stand before
+them."""
 
 
 class Upload(Protocol):
     """One blob on its way into the store."""
 
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Append bytes."""
+    def write(self, buffer: memoryview, count: int) -> None:
+        """Append so many bytes of a buffer, from its second page on."""
 
-    def commit(self, address: str) -> None:
-        """Make the blob durable under its address."""
+    def commit(self, digest: Digest, buffer: memoryview, count: int) -> None:
+        """Append the last bytes, and make the blob durable."""
 
     def abort(self) -> None:
         """Leave nothing behind."""
+
+
+class Backend(Protocol):
+    """A place for blobs."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+    def begin(self, transfer_syntax_uid: str) -> Upload:
+        """Begin a blob."""
+
+    def size(self, address: str) -> int | None:
+        """How many bytes a blob has; None if there is none."""
+
+    def view(self, address: str) -> AbstractContextManager[memoryview]:
+        """All bytes of a blob, verified."""
+
+    def chunks(self, address: str, length: int) -> Iterator[bytes]:
+        """The bytes of a blob, about so many at once, not verified."""
+
+    def read_range(self, address: str, start: int, length: int) -> bytes:
+        """Some bytes of a blob, not verified."""
 
 
 class BlockingWriter:
@@ -44,14 +65,13 @@ class BlockingWriter:
     Leaving the context without `finish` aborts.
     """
 
-    def __init__(self, transfer_syntax_uid: str, begin: Callable[[], Upload]) -> None:
+    def __init__(self, upload: Upload, transfer_syntax_uid: str) -> None:
+        self._upload = upload
         self._transfer_syntax_uid = transfer_syntax_uid
         self._digest = Digest()
-        self._begin = begin
-        self._upload: Upload | None = None
+        self._buffer: memoryview | None = None
+        self._filled = 0
         self._closed = False
-        self._chunks: list[bytes] = []
-        self._collected = 0
 
     def __enter__(self) -> Self:
         return self
@@ -68,11 +88,12 @@ class BlockingWriter:
             BlobStoreFull: no space is left.
             BlobError: the store does not take them, or the writer is closed.
         """
-        self._check_open()
-        self._chunks.append(bytes(chunk))
-        self._collected += len(self._chunks[-1])
-        if self._collected >= BATCH:
-            self._flush()
+        self.check_open()
+        view = memoryview(chunk).cast("B")
+        while view:
+            view = view[self.fill(view) :]
+            if self.full:
+                self.put(self.take())
 
     def finish(self) -> Blob:
         """Make the blob durable: when this returns, no crash loses it.
@@ -80,8 +101,15 @@ class BlockingWriter:
         Raises:
             BlobStoreFull, BlobError: as `write`; nothing is kept.
         """
-        self._check_open()
-        self._flush().commit(self._digest.address)
+        self.check_open()
+        buffer, count = self.take()
+        if buffer is None:
+            buffer = buffers.take()
+        try:
+            self._digest.update(buffer[PAGE : PAGE + count])
+            self._upload.commit(self._digest, buffer, count)
+        finally:
+            buffers.give(buffer)
         self._closed = True
         return Blob(
             digest=self._digest.address,
@@ -93,47 +121,80 @@ class BlockingWriter:
         """Leave nothing behind. Does nothing after `finish`, and a second time."""
         if not self._closed:
             self._closed = True
-            self._chunks = []
-            if self._upload is not None:
-                self._upload.abort()
+            self._give_back()
+            self._upload.abort()
+
+    # The steps of `write`, for a writer that does them in different threads:
 
     @property
-    def is_open(self) -> bool:
-        """Whether anything was begun that `abort` would have to clean up."""
-        return self._upload is not None and not self._closed
+    def closed(self) -> bool:
+        """Whether it was finished or given up."""
+        return self._closed
 
-    def _check_open(self) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether what was collected has to be put away before more goes into it."""
+        return self._filled == WRITTEN_AT_ONCE
+
+    def fill(self, view: memoryview) -> int:
+        """Copy as much as there is room for; how many bytes that were."""
+        if self._buffer is None:
+            self._buffer = buffers.take()
+        start = self._filled
+        count = min(len(view), WRITTEN_AT_ONCE - start)
+        self._buffer[PAGE + start : PAGE + start + count] = view[:count]
+        self._filled = start + count
+        return count
+
+    def take(self) -> tuple[memoryview | None, int]:
+        """What was collected, to be given to `put`."""
+        taken = self._buffer, self._filled
+        self._buffer, self._filled = None, 0
+        return taken
+
+    def put(self, taken: tuple[memoryview | None, int]) -> None:
+        """Hash and write what was collected. Errors as `write`."""
+        buffer, count = taken
+        if buffer is None:
+            return
+        try:
+            self._digest.update(buffer[PAGE : PAGE + count])
+            self._upload.write(buffer, count)
+        finally:
+            buffers.give(buffer)
+
+    def check_open(self) -> None:
+        """Raises BlobError if it was finished or given up."""
         if self._closed:
             raise BlobError("This blob was finished or given up.", "Begin another one.")
 
-    def _flush(self) -> Upload:
-        if self._upload is None:
-            self._upload = self._begin()
-        if self._chunks:
-            data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._chunks, self._collected = [], 0
-            self._digest.update(data)
-            self._upload.write(data)
-        return self._upload
+    def _give_back(self) -> None:
+        buffer, _ = self.take()
+        if buffer is not None:
+            buffers.give(buffer)
 
 
 class BlockingBlobs:
-    """A blob store, for worker threads. Any number of threads may use it."""
+    """A blob store, for worker threads. Any number of threads may use it.
 
-    def __init__(
-        self, store: "ObjectStore", begin: Callable[[], Upload], folder: Folder | None = None
-    ) -> None:
-        self._store = store
-        self._begin = begin
-        self._folder = folder
+    Args:
+        backend: where the blobs are.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        self._backend.close()
 
     def writer(self, transfer_syntax_uid: str) -> BlockingWriter:
         """Begin a blob: `with blobs.writer(uid) as writer: writer.write(chunk); blob = writer.finish()`.
 
         Args:
-            transfer_syntax_uid: of the data set or header that the blob holds; it is only noted in the Blob.
+            transfer_syntax_uid: of the data set or header that the blob holds; it is only noted.
         """
-        return BlockingWriter(transfer_syntax_uid, self._begin)
+        return BlockingWriter(self._backend.begin(transfer_syntax_uid), transfer_syntax_uid)
 
     def put(self, data: bytes | bytearray | memoryview, transfer_syntax_uid: str) -> Blob:
         """Write a blob that is in memory. Errors as BlockingWriter."""
@@ -149,31 +210,25 @@ class BlockingBlobs:
             BlobCorrupted: its bytes are others, or fewer.
             BlobError: the store fails.
         """
-        held = Verified(digest)
-        try:
-            for chunk in self._chunks(key_of(digest)):
-                yield from held.feed(bytes(chunk))
-        except FileNotFoundError as error:
-            raise BlobNotFound(digest) from error
-        except (BaseError, OSError) as error:
-            raise failed(error) from error
-        yield from held.finish()
+        found, held = Digest(), b""
+        for chunk in self._backend.chunks(digest, CHUNK):
+            found.update(chunk)
+            if held:
+                yield held
+            held = chunk
+        if found.address != digest:
+            raise BlobCorrupted(digest, found.address)
+        if held:
+            yield held
 
-    def _chunks(self, key: str) -> "Iterable[bytes | Bytes]":
-        if self._folder is None:
-            return obstore.get(self._store, key).stream(CHUNK)
-        size = obstore.head(self._store, key)["size"]
-        return (obstore.get_range(self._store, key, start=at, length=n) for at, n in pieces(size))
+    def view(self, digest: str) -> AbstractContextManager[memoryview]:
+        """All the bytes of a blob, verified, in memory that is used again afterwards. Errors as `stream`."""
+        return self._backend.view(digest)
 
     def read(self, digest: str) -> bytes:
         """All the bytes of a blob. Errors as `stream`."""
-        try:
-            data = bytes(obstore.get(self._store, key_of(digest)).bytes())
-        except FileNotFoundError as error:
-            raise BlobNotFound(digest) from error
-        except (BaseError, OSError) as error:
-            raise failed(error) from error
-        return verified(data, digest)
+        with self._backend.view(digest) as view:
+            return bytes(view)
 
     def read_range(self, digest: str, start: int, length: int) -> bytes:
         """Some bytes of a blob. They can't be verified.
@@ -182,12 +237,7 @@ class BlockingBlobs:
             BlobNotFound: there is none.
             BlobError: the store fails, or the blob has no such bytes.
         """
-        try:
-            return bytes(obstore.get_range(self._store, key_of(digest), start=start, length=length))
-        except FileNotFoundError as error:
-            raise BlobNotFound(digest) from error
-        except (BaseError, OSError, ValueError) as error:
-            raise failed(error) from error
+        return self._backend.read_range(digest, start, length)
 
     def size(self, digest: str) -> int | None:
         """How many bytes a blob has; None if there is none.
@@ -195,65 +245,8 @@ class BlockingBlobs:
         Raises:
             BlobError: the store fails.
         """
-        try:
-            return obstore.head(self._store, key_of(digest))["size"]
-        except (FileNotFoundError, BlobNotFound):
-            return None
-        except (BaseError, OSError) as error:
-            raise failed(error) from error
+        return self._backend.size(digest)
 
     def exists(self, digest: str) -> bool:
         """Whether there is such a blob. Errors as `size`."""
         return self.size(digest) is not None
-
-    def path(self, digest: str) -> Path | None:
-        """The file of a blob; None if the store is no folder, or has no such blob. Nothing is verified."""
-        if self._folder is None:
-            return None
-        try:
-            path = self._folder.path(digest)
-        except BlobNotFound:
-            return None
-        return path if path.is_file() else None
-
-
-def pieces(size: int) -> Iterator[tuple[int, int]]:
-    """Start and length of the chunks of a file: obstore reads them ten times faster than it streams one."""
-    return ((at, min(CHUNK, size - at)) for at in range(0, size, CHUNK))
-
-
-def verified(data: bytes, digest: str) -> bytes:
-    """The bytes themselves.
-
-    Raises:
-        BlobCorrupted: they have another digest.
-    """
-    found = address_of(data)
-    if found != digest:
-        raise BlobCorrupted(digest, found)
-    return data
-
-
-class Verified:
-    """Holds back the latest chunk until it is known that all of them have the digest."""
-
-    def __init__(self, digest: str) -> None:
-        self._address = digest
-        self._digest = Digest()
-        self._held = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take a chunk; give out the one before."""
-        self._digest.update(chunk)
-        given, self._held = self._held, chunk
-        return [given] if given else []
-
-    def finish(self) -> list[bytes]:
-        """Give out the last chunk.
-
-        Raises:
-            BlobCorrupted: the digest is another.
-        """
-        if self._digest.address != self._address:
-            raise BlobCorrupted(self._address, self._digest.address)
-        return [self._held] if self._held else []

@@ -1,6 +1,12 @@
 """What can go wrong in the blob store."""
 
+import errno
+from pathlib import Path
+from typing import Final
+
 from medbus.schemas.errors import MedbusError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class BlobError(MedbusError):
@@ -34,3 +40,13 @@ class BlobStoreFull(BlobError):
 
     def __init__(self, where: str) -> None:
         super().__init__(f"No space is left for blobs in {where}.", "Make room, or move the blob store.")
+
+
+def disk_failed(error: OSError, where: Path) -> BlobError:
+    """What an error of the operating system means for a blob store in a folder."""
+    if error.errno in _FULL:
+        return BlobStoreFull(str(where))
+    return BlobError(
+        f"The blob folder {where} can't be used: {error.strerror or error}.",
+        "Check that it exists, that it may be written to, and that the disk is well.",
+    )

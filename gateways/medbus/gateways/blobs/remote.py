@@ -7,14 +7,17 @@ expire by a lifecycle rule of the bucket.
 """
 
 import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import obstore
 from obstore.exceptions import BaseError
 
-from medbus.gateways.blobs.address import key_of
-from medbus.gateways.blobs.errors import BlobError
+from medbus.gateways.blobs.address import Digest, address_of, key_of
+from medbus.gateways.blobs.buffers import PAGE
+from medbus.gateways.blobs.errors import BlobCorrupted, BlobError, BlobNotFound
 
 if TYPE_CHECKING:
     from obstore import WritableFile
@@ -26,6 +29,62 @@ PART: Final = 8 * 1024 * 1024
 _PARTS_IN_FLIGHT: Final = 2
 
 
+class Objects:
+    """Blobs as objects. Any number of threads may use it.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: "ObjectStore") -> None:
+        self._store = store
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def begin(self, transfer_syntax_uid: str) -> "ObjectUpload":
+        """Begin a blob."""
+        return ObjectUpload(self._store)
+
+    def size(self, address: str) -> int | None:
+        """How many bytes a blob has; None if there is none."""
+        try:
+            return obstore.head(self._store, key_of(address))["size"]
+        except (FileNotFoundError, BlobNotFound):
+            return None
+        except (BaseError, OSError) as error:
+            raise failed(error) from error
+
+    @contextmanager
+    def view(self, address: str) -> Iterator[memoryview]:
+        """All bytes of a blob, which are those of its address.
+
+        Raises:
+            BlobNotFound, BlobCorrupted, BlobError.
+        """
+        with _translated(address):
+            data = memoryview(obstore.get(self._store, key_of(address)).bytes())
+        if (found := address_of(data)) != address:
+            raise BlobCorrupted(address, found)
+        yield data
+
+    def chunks(self, address: str, length: int) -> Iterator[bytes]:
+        """The bytes of a blob, about so many at once; they are not verified."""
+        with _translated(address):
+            for chunk in obstore.get(self._store, key_of(address)).stream(length):
+                yield bytes(chunk)
+
+    def read_range(self, address: str, start: int, length: int) -> bytes:
+        """Some bytes of a blob. They can't be verified.
+
+        Raises:
+            BlobNotFound: there is none.
+            BlobError: the store fails, or the blob has no such bytes.
+        """
+        with _translated(address):
+            return bytes(obstore.get_range(self._store, key_of(address), start=start, length=length))
+
+
 class ObjectUpload:
     """One blob on its way into an object store. Holds few parts in memory. One thread at a time."""
 
@@ -35,13 +94,13 @@ class ObjectUpload:
         self._staged = f"incoming/{uuid4().hex}"
         self._file: WritableFile | None = None
 
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Append bytes.
+    def write(self, buffer: memoryview, count: int) -> None:
+        """Append so many bytes of a buffer, from its second page on.
 
         Raises:
             BlobError: the store does not take them.
         """
-        self._buffer += chunk
+        self._buffer += buffer[PAGE : PAGE + count]
         if len(self._buffer) <= PART:
             return
         try:
@@ -54,13 +113,14 @@ class ObjectUpload:
             raise failed(error) from error
         self._buffer.clear()
 
-    def commit(self, address: str) -> None:
-        """Make the blob durable under its address. Putting one that is there already changes nothing.
+    def commit(self, digest: Digest, buffer: memoryview, count: int) -> None:
+        """Append the last bytes, and make the blob durable. One that is there already stays as it is.
 
         Raises:
             BlobError: the store does not take it.
         """
-        key = key_of(address)
+        self.write(buffer, count)
+        key = key_of(digest.address)
         try:
             if self._file is None:
                 obstore.put(self._store, key, bytes(self._buffer), use_multipart=False)
@@ -80,6 +140,16 @@ class ObjectUpload:
                 self._file.close()  # an upload that is never closed would be kept, unseen and paid for
             with contextlib.suppress(BaseError, OSError):
                 obstore.delete(self._store, self._staged)
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobNotFound(address) from error
+    except (BaseError, OSError, ValueError) as error:
+        raise failed(error) from error
 
 
 def failed(error: Exception) -> BlobError:

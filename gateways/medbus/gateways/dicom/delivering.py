@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 from medbus.bus import Bus
 from medbus.gateways.blobs import BlobError, BlobStore
@@ -30,6 +32,27 @@ class NotDelivered(Exception):
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class Preparation:
+    """An image that is being read from the blob store, and converted where need be.
+
+    Args:
+        work: gives the image; what it enters into the stack is left at the end.
+    """
+
+    def __init__(self, work: Callable[[AsyncExitStack], Coroutine[Any, Any, Outgoing]]) -> None:
+        self._stack = AsyncExitStack()
+        self.outgoing = asyncio.create_task(work(self._stack))
+
+    async def end(self) -> None:
+        """Let go of the image, however far it has come."""
+        if not self.outgoing.done():
+            self.outgoing.cancel()
+            await asyncio.wait((self.outgoing,))
+        if not self.outgoing.cancelled():
+            self.outgoing.exception()  # whoever wanted the image has seen it
+        await self._stack.aclose()
 
 
 class Delivery:
@@ -105,15 +128,15 @@ class Delivery:
 
         An outlet that breaks fails the image that was on its way and all that follow.
         """
-        prepared: asyncio.Task[Outgoing] | None = None
+        following: Preparation | None = None
         try:
             for index, image in enumerate(images):
                 if self.cancelled:
                     return
-                current = prepared or asyncio.create_task(self._prepare(image, outlet))
-                prepared = None
+                current = following or self._begin(image, outlet)
+                following = None
                 if index + 1 < len(images):
-                    prepared = asyncio.create_task(self._prepare(images[index + 1], outlet))
+                    following = self._begin(images[index + 1], outlet)
                 try:
                     await self._deliver(image, current, outlet)
                 except Unreachable as error:
@@ -121,9 +144,8 @@ class Delivery:
                     return
                 await self._requester.pending(self.counts)
         finally:
-            if prepared is not None:
-                prepared.cancel()
-                await asyncio.gather(prepared, return_exceptions=True)
+            if following is not None:
+                await following.end()
 
     async def give_up(self, images: Sequence[StoredImage], reason: str) -> None:
         """Count images as failed because they can't be sent."""
@@ -157,10 +179,13 @@ class Delivery:
             return Retrieved(outcome, counts, failed)
         return Retrieved(Outcome(Code.SUBOPERATIONS_COMPLETE_WITH_FAILURES), counts, failed)
 
-    async def _deliver(self, image: StoredImage, prepared: asyncio.Task[Outgoing], outlet: Outlet) -> None:
+    def _begin(self, image: StoredImage, outlet: Outlet) -> "Preparation":
+        return Preparation(lambda stack: self._prepare(image, outlet, stack))
+
+    async def _deliver(self, image: StoredImage, prepared: "Preparation", outlet: Outlet) -> None:
         try:
             grant = await self._grant(image)
-            outgoing = await prepared
+            outgoing = await prepared.outgoing
             grant.take(outgoing.size)
             outcome = await outlet.store(outgoing)
             _check(outcome)
@@ -171,8 +196,7 @@ class Delivery:
             self._fail(image, NotDelivered(error.message))
             return
         finally:
-            prepared.cancel()
-            await asyncio.gather(prepared, return_exceptions=True)
+            await prepared.end()
         if outcome.code == Code.SUCCESS:
             self._completed += 1
         else:
@@ -205,7 +229,7 @@ class Delivery:
                 raise NotDelivered(f"the grant expired: {error.message}") from error
         return grant
 
-    async def _prepare(self, image: StoredImage, outlet: Outlet) -> Outgoing:
+    async def _prepare(self, image: StoredImage, outlet: Outlet, stack: AsyncExitStack) -> Outgoing:
         stored = image.blob.transfer_syntax_uid
         accepted = outlet.accepts(image.sop_class_uid)
         if not accepted:
@@ -223,9 +247,11 @@ class Delivery:
         )
         try:
             if image.blob.size <= LARGEST_IN_MEMORY:
+                if syntax == stored:
+                    view = await stack.enter_async_context(self._blobs.view(image.blob.digest))
+                    return replace(outgoing, content=view)
                 data = await self._blobs.read(image.blob.digest)
-                if syntax != stored:
-                    data = await asyncio.to_thread(transcoding.convert, data, stored, syntax)
+                data = await asyncio.to_thread(transcoding.convert, data, stored, syntax)
                 return replace(outgoing, content=data, size=len(data))
         except BlobError as error:
             log.exception("%s can't be sent", image.sop_instance_uid)

@@ -41,7 +41,7 @@ class Outgoing:
     sop_instance_uid: str
     transfer_syntax_uid: str
     size: int
-    content: bytes | Callable[[], Iterator[bytes]]
+    content: bytes | memoryview | Callable[[], Iterator[bytes]]
     originator: tuple[str, int] | None = None
 
 

@@ -240,9 +240,9 @@ def _send_fragment(association: Association, context_id: int, header: int, fragm
 
 
 def _fragments(image: Outgoing, length: int) -> Iterator[bytes]:
-    if isinstance(image.content, bytes):
+    if not callable(image.content):
         for start in range(0, len(image.content), length):
-            yield image.content[start : start + length]
+            yield bytes(image.content[start : start + length])
         return
     held = bytearray()
     for chunk in image.content():
