@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
 from tests.bus import raw
 from tests.bus.images import erased, numbers
 from tests.bus.waiting import within
@@ -83,6 +86,25 @@ async def test_many_publishers_at_once_each_get_their_position(bus: Bus) -> None
         positions = await asyncio.gather(*map(bus.publish, events))
     found = {record.position: record.event for record in await all_of(bus, IMAGES)}
     assert found == dict(zip(positions, events, strict=True))
+
+
+async def test_records_of_many_publishers_travel_together(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while a request is on its way goes with the next one, without waiting for more (linger)."""
+    requests: list[ProduceRequest] = []
+    send = AIOKafkaClient.send
+
+    async def noted(self: AIOKafkaClient, node: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            requests.append(request)
+        return await send(self, node, request, **options)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", noted)
+    await bus.publish(erased())
+    assert len(requests) == 1
+    events = [erased(study=f"1.{number % 7}", number=number) for number in range(400)]
+    async with within(20, "400 publishers"):
+        await asyncio.gather(*map(bus.publish, events))
+    assert len(requests) <= 1 + 10
 
 
 async def test_nothing_to_publish_is_published_at_once(bus: Bus) -> None:

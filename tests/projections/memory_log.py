@@ -30,6 +30,8 @@ class MemoryLog:
         self._batch = batch
         self._arrived = 0
         self._news = asyncio.Event()
+        self.pace: float | None = None
+        """What the last subscription asked for; this log does not wait."""
         self.missing: dict[Partition, int] = {}
         """The first offset that is still there, where it is not 0."""
 
@@ -82,7 +84,10 @@ class MemoryLog:
                 await asyncio.sleep(0)
 
     @asynccontextmanager
-    async def subscribe(self, *topics: Topic, start: Offsets) -> AsyncIterator[AsyncIterator[list[Record]]]:
+    async def subscribe(
+        self, *topics: Topic, start: Offsets, pace: float = 0.0
+    ) -> AsyncIterator[AsyncIterator[list[Record]]]:
+        self.pace = pace
         yield self._follow({partition: start.get(partition, 0) for partition in self.partitions(*topics)})
 
     async def _follow(self, at: dict[Partition, int]) -> AsyncIterator[list[Record]]:

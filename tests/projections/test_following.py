@@ -2,21 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from sqlalchemy import Connection
 from tests.projections.examples import contracted, erased, image
+from tests.projections.test_projector import Seen, seen_uids
 from tests.projections.test_rebuild import everything
 
-from medbus.bus import Bus, Partition, Position
+from medbus.bus import Bus, Partition, Position, Record
 from medbus.projections.conditions import ConditionReader
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
 from medbus.projections.images import ImageReader
-from medbus.projections.projector import PROJECTIONS, Projector
+from medbus.projections.projection import Projection
+from medbus.projections.projector import PACE_SECONDS, PROJECTIONS, Projector
 from medbus.projections.rebuild import rebuild
 from medbus.schemas.events import DeadLettered
 from medbus.schemas.topics import DEAD_LETTERS, IMAGES
@@ -28,11 +31,11 @@ def url(tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def following(bus: Bus, url: str) -> AsyncIterator[Database]:
-    """A projector that follows the log; yields a database to read."""
+async def following(bus: Bus, url: str, *more: Projection) -> AsyncIterator[Database]:
+    """A projector that follows the log, with more projections if need be; yields a database to read."""
     stop = asyncio.Event()
     async with Database(url, writer=True) as writer, Database(url) as reader:
-        running = asyncio.create_task(Projector(bus, writer).run(stop))
+        running = asyncio.create_task(Projector(bus, writer, [*PROJECTIONS, *more]).run(stop))
         try:
             yield reader
         finally:
@@ -74,6 +77,45 @@ async def test_an_image_is_visible_soon_after_it_was_published(bus: Bus, url: st
             seconds.append(time.monotonic() - begun)
             assert await images.image(str(number)) is not None
     assert sorted(seconds)[len(seconds) // 2] < 0.25
+
+
+class Counting(Seen):
+    """Counts how often it is given records: once in a transaction."""
+
+    transactions = 0
+
+    def apply(self, connection: Connection, records: Sequence[Record]) -> None:
+        self.transactions += 1
+        super().apply(connection, records)
+
+
+async def test_what_keeps_coming_is_taken_up_together(bus: Bus, url: str) -> None:
+    """A transaction for each image would take a whole core at a few hundred images a second."""
+    events = [image(f"1.{n}", study=f"1.{n % 5}") for n in range(300)]
+    counting = Counting()
+    async with following(bus, url, counting) as reader:
+        assert await reader.reached(await bus.publish(image("first")), 30)
+        counting.transactions = 0
+        begun = time.monotonic()
+        for event in events:
+            position = await bus.publish(event)
+        assert await reader.reached(position, 30)
+        seconds = time.monotonic() - begun
+        assert await reader.read(seen_uids) >= {event.instance.sop_instance_uid for event in events[-9:]}
+    assert 1 < counting.transactions <= seconds / PACE_SECONDS + 2
+
+
+async def test_it_stops_in_a_pause_at_once_and_goes_on_where_it_was(bus: Bus, url: str) -> None:
+    stop = asyncio.Event()
+    async with Database(url, writer=True) as writer, Database(url) as reader:
+        running = asyncio.create_task(Projector(bus, writer, pace=60).run(stop))
+        assert await reader.reached(await bus.publish(image("first")), 30)
+        await bus.publish(image("second"))
+        stop.set()
+        await asyncio.wait_for(running, 3)
+    async with following(bus, url) as reader:
+        assert await reader.reached(await bus.publish(image("third")), 30)
+        assert (await ImageReader(reader).usage("A-hospital")).images == 3
 
 
 async def test_garbage_in_a_topic_becomes_a_dead_letter_on_the_log(bus: Bus, url: str) -> None:

@@ -17,7 +17,7 @@ from medbus.projections.database import Database
 from medbus.projections.errors import CatalogMissing
 from medbus.projections.images import ImageReader
 from medbus.projections.projection import Projection
-from medbus.projections.projector import PROJECTIONS, Projector
+from medbus.projections.projector import PACE_SECONDS, PROJECTIONS, Projector
 from medbus.schemas.errors import BusError, OffsetOutOfRange
 from medbus.schemas.events import DeadLettered, Event, ImageRegistered
 from medbus.schemas.topics import IMAGES
@@ -203,6 +203,15 @@ async def test_it_follows_the_log_until_it_is_told_to_stop(
     stop.set()
     await asyncio.wait_for(running, 10)
     assert len(await ImageReader(reader).select()) == 5
+
+
+async def test_it_follows_the_log_at_its_pace(log: MemoryLog, writer: Database) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    await asyncio.wait_for(Projector(log, writer).run(stop), 10)
+    assert log.pace == PACE_SECONDS == 0.025
+    await asyncio.wait_for(Projector(log, writer, pace=3).run(stop), 10)
+    assert log.pace == 3
 
 
 async def test_what_goes_wrong_while_it_follows_ends_it(

@@ -21,9 +21,9 @@ class Log(Protocol):
         """Write an event; returns when it is durable."""
 
     def subscribe(
-        self, *topics: Topic, start: Offsets
+        self, *topics: Topic, start: Offsets, pace: float = 0.0
     ) -> AbstractAsyncContextManager[AsyncIterator[list[Record]]]:
-        """Follow topics for ever from these offsets."""
+        """Follow topics for ever from these offsets, with at least `pace` seconds between batches."""
 
     def replay(
         self, *topics: Topic, since: Offsets | None = None, until: Offsets | None = None

@@ -23,6 +23,13 @@ log = logging.getLogger(__name__)
 PROJECTIONS: tuple[Projection, ...] = (DirectoryProjection(), ImageProjection(), ConditionProjection())
 """All catalogs."""
 
+PACE_SECONDS = 0.025
+"""From one look at the log, and so from one transaction, to the next, at least, while events keep coming.
+
+A fetch and a transaction take 2 ms of CPU for a single event, and little more for twenty-five. An event that
+comes to an idle projector is taken up at once; one that comes in a stream waits for the next look. A backlog
+is taken up without pauses.
+"""
 MAINTENANCE_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 """A generation of the catalogs is removed so long after it was replaced."""
@@ -39,6 +46,7 @@ class Projector:
         database: opened with `writer=True`.
         projections: all catalogs that the database is to hold.
         grace: seconds after which a generation that was replaced is removed.
+        pace: seconds from one transaction to the next, at least, while events keep coming.
     """
 
     def __init__(
@@ -48,12 +56,14 @@ class Projector:
         projections: Sequence[Projection] = PROJECTIONS,
         *,
         grace: float = GRACE_SECONDS,
+        pace: float = PACE_SECONDS,
     ) -> None:
         self._log = log_
         self._database = database
         self._projections = projections
         self._topics = topics_of(projections)
         self._grace = grace
+        self._pace = pace
         self._applier = Applier(log_, database.write, projections)
 
     async def catch_up(self) -> None:
@@ -75,7 +85,7 @@ class Projector:
         begin = await self._begin()
         maintaining = asyncio.create_task(self._maintain())
         try:
-            async with self._log.subscribe(*self._topics, start=begin) as batches:
+            async with self._log.subscribe(*self._topics, start=begin, pace=self._pace) as batches:
                 await self._applier.follow(batches, stop)
         finally:
             maintaining.cancel()

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Executable,
@@ -67,16 +68,41 @@ def remove(connection: Connection, table: Table, column: str, values: Sequence[s
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether a column has one of some values, however many they are."""
-    value = listed(connection, values)
-    numeric = connection.dialect.name != "sqlite" and isinstance(column.type, Integer)
+    return _among(connection.dialect.name, column, bindparam(None, listing(values), Text))
+
+
+def among_given(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """As `among`, of the values that are `given` when the statement is executed.
+
+    To make a statement takes several times as long as to execute one that finds little: what is done in every
+    transaction is made once for each dialect.
+    """
+    return _among(dialect, column, bindparam(_PARAMETER, type_=Text))
+
+
+def listed_given(dialect: str) -> ColumnElement[Any]:
+    """The values that are `given` when the statement is executed, as a column of a table."""
+    return _listed(dialect, bindparam(_PARAMETER, type_=Text))
+
+
+def given(values: Sequence[Any]) -> dict[str, str]:
+    """The parameters of a statement with `among_given` or `listed_given`."""
+    return {_PARAMETER: listing(values)}
+
+
+def listing(values: Sequence[Any]) -> str:
+    """Some values as a JSON text. A text with a NUL character, which no row can have, is left out."""
+    return document_of([value for value in values if not isinstance(value, str) or "\0" not in value])
+
+
+def _among(dialect: str, column: ColumnElement[Any], document: BindParameter[str]) -> ColumnElement[bool]:
+    value = _listed(dialect, document)
+    numeric = dialect != "sqlite" and isinstance(column.type, Integer)
     return column.in_(select(cast(value, column.type) if numeric else value))
 
 
-def listed(connection: Connection, values: Sequence[Any]) -> ColumnElement[Any]:
-    """Some values as a column of a table. A text with a NUL character, which no row can have, is left out."""
-    possible = [value for value in values if not isinstance(value, str) or "\0" not in value]
-    document = bindparam(None, document_of(possible), Text)
-    if connection.dialect.name == "sqlite":
+def _listed(dialect: str, document: BindParameter[str]) -> ColumnElement[Any]:
+    if dialect == "sqlite":
         return func.json_each(document).table_valued("value").c.value
     return func.jsonb_array_elements_text(cast(document, postgresql.JSONB)).table_valued("value").c.value
 

@@ -123,14 +123,18 @@ class Bus(AbstractAsyncContextManager["Bus"]):
             for (topic, _), each in zip(records, sent, strict=True)
         ]
 
-    def subscribe(self, *topics: Topic, start: Offsets | Start = Start.END) -> "Subscription":
+    def subscribe(
+        self, *topics: Topic, start: Offsets | Start = Start.END, pace: float = 0.0
+    ) -> "Subscription":
         """Follow topics for ever; use as `async with bus.subscribe(IMAGES) as batches: async for ...`.
 
         Args:
             topics: what to follow.
             start: the offsets to begin at (a partition that is not named begins at 0), or an end of the log.
+            pace: seconds from one batch to the next, at least, while records keep coming. What comes after a
+                longer silence comes at once, and a backlog (full batches) without pauses.
         """
-        return Subscription(self, topics, start)
+        return Subscription(self, topics, start, pace)
 
     async def replay(
         self,

@@ -31,7 +31,7 @@ class Reader:
         self.client_id = client_id
         self.position: dict[TopicPartition, int] = dict(position)
         self._consumer: AIOKafkaConsumer | None = None
-        self._closed = self._failing = False
+        self._closed = self._failing = self._held = False
         self._checked = time.monotonic()
         self._drained = False
         # Where partitions stood at the last check that had more records in the log then.
@@ -42,10 +42,17 @@ class Reader:
         self._closed = True
         await self._drop()
 
-    async def poll(self, *, wait: float, limit: int = settings.BATCH_RECORDS) -> RawBatch:
+    async def poll(self, *, wait: float, limit: int = settings.BATCH_RECORDS, hold: bool = False) -> RawBatch:
         """The next records, at most `limit`; empty if there were none within `wait` seconds.
 
         May be cancelled: no record is lost by it.
+
+        Args:
+            wait: seconds to wait for the first record.
+            limit: most records.
+            hold: after a batch that was all there was, nothing is fetched until the next poll. Else the
+                consumer would fetch the very next record at once, and the ones after it only when that is
+                taken.
 
         Raises:
             OffsetOutOfRange: the log no longer holds the offset at which reading was to go on.
@@ -60,7 +67,14 @@ class Reader:
                 log.warning("the consumer stalled although the log goes on, a new one takes over")
                 await self._drop()
                 consumer = await self._open()
+            if self._held:
+                consumer.resume(*self.position)
+                self._held = False
             batch: RawBatch = await consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
+            if hold and 0 < sum(map(len, batch.values())) < limit:
+                # Before the consumer's own task runs again: it passes over what is paused.
+                consumer.pause(*self.position)
+                self._held = True
         except OffsetOutOfRangeError as error:
             raise OffsetOutOfRange(
                 f"The log does not hold what was to be read next: {_places(error)}.",
@@ -99,6 +113,7 @@ class Reader:
         if self._closed:  # while it started
             await stop_consumer(consumer)
             raise _closed()
+        self._held = False
         consumer.assign(list(self.position))
         for partition, offset in self.position.items():
             consumer.seek(partition, offset)

@@ -1,5 +1,7 @@
 """Following topics for ever."""
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
@@ -25,10 +27,18 @@ class Start(Enum):
 class Subscription(AbstractAsyncContextManager["Subscription"]):
     """Batches of records of some topics, for ever: an asynchronous iterator, made by `Bus.subscribe`."""
 
-    def __init__(self, bus: "Bus", topics: Sequence[Topic], start: Mapping[Partition, int] | Start) -> None:
+    def __init__(
+        self,
+        bus: "Bus",
+        topics: Sequence[Topic],
+        start: Mapping[Partition, int] | Start,
+        pace: float = 0.0,
+    ) -> None:
         self._bus = bus
         self._topics = topics
         self._start = start
+        self._pace = pace
+        self._not_before = 0.0  # when the log is asked again, at the earliest
         self._reader: Reader
         self._position: dict[Partition, int] = {}
         self._fetched: RawBatch | None = None
@@ -76,7 +86,11 @@ class Subscription(AbstractAsyncContextManager["Subscription"]):
             BusError: the subscription or the bus is closed.
         """
         if self._fetched is None:
-            self._fetched = await self._reader.poll(wait=wait, limit=limit)
+            if (early := self._not_before - time.monotonic()) > 0:
+                await asyncio.sleep(early)
+            self._fetched = await self._reader.poll(wait=wait, limit=limit, hold=self._pace > 0)
+            if 0 < sum(map(len, self._fetched.values())) < limit:  # after a full batch there is more
+                self._not_before = time.monotonic() + self._pace
         records = await self._bus._decode(self._fetched)
         self._fetched = None
         self._position = self._bus._positions(self._reader)

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, or_, select
 
 from medbus.projections import rows
 from medbus.projections.images import tables
@@ -56,10 +57,15 @@ def entangled(connection: Connection, sop_instance_uids: Sequence[str]) -> set[s
     """Those SOP Instance UIDs of which the catalog has heard already."""
     if not sop_instance_uids:
         return set()
-    uid = rows.listed(connection, sop_instance_uids)
+    return set(connection.scalars(_entangled(connection.dialect.name), rows.given(sop_instance_uids)))
+
+
+@cache
+def _entangled(dialect: str) -> Select[Any]:
+    uid = rows.listed_given(dialect)
     known = (tables.images, tables.shadowed, tables.erasures, tables.conflicts)
     heard_of = or_(*(exists().where(table.c.sop_instance_uid == uid) for table in known))
-    return set(connection.scalars(select(uid).where(heard_of)))
+    return select(uid).where(heard_of)
 
 
 def load_slots(connection: Connection, sop_instance_uids: Sequence[str]) -> Slots:
@@ -184,24 +190,30 @@ def _descriptions(
     """How the studies and series of some images are described."""
     uids = list({each.study.study_instance_uid: None for each in registrations})
     studies: dict[StudyKey, tuple[Patient, Study]] = {}
-    for row in connection.execute(
-        select(*_PATIENT_COLUMNS, *_STUDY_COLUMNS).where(
-            rows.among(connection, _STUDIES.study_instance_uid, uids)
-        )
-    ):
+    of_studies, of_series = _described(connection.dialect.name)
+    for row in connection.execute(of_studies, rows.given(uids)):
         patient, study = _made(Patient, row, 0), _made(Study, row, len(_PATIENT_COLUMNS))
         studies[study.study_instance_uid, patient.patient_id] = patient, study
     series: dict[SeriesKey, Series] = {}
     known = list({study: None for study, _ in studies})
     if known:
-        for row in connection.execute(
-            select(*_SERIES_COLUMNS, _SERIES.study_instance_uid, _SERIES.patient_id).where(
-                rows.among(connection, _SERIES.study_instance_uid, known)
-            )
-        ):
+        for row in connection.execute(of_series, rows.given(known)):
             each = _made(Series, row, 0)
             series[row.study_instance_uid, row.patient_id, each.series_instance_uid] = each
     return studies, series
+
+
+@cache
+def _described(dialect: str) -> tuple[Select[Any], Select[Any]]:
+    """The rows of the given studies, and of their series."""
+    return (
+        select(*_PATIENT_COLUMNS, *_STUDY_COLUMNS).where(
+            rows.among_given(dialect, _STUDIES.study_instance_uid)
+        ),
+        select(*_SERIES_COLUMNS, _SERIES.study_instance_uid, _SERIES.patient_id).where(
+            rows.among_given(dialect, _SERIES.study_instance_uid)
+        ),
+    )
 
 
 def _registrations(connection: Connection, where: ColumnElement[bool]) -> list[Registration]:
