@@ -3,6 +3,7 @@
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
@@ -40,6 +41,8 @@ from medbus.gateways.dicom.dataset import (
     read_head,
 )
 from medbus.gateways.dicom.encoding import encoding_of
+from medbus.gateways.dicom.frame import Frame
+from medbus.gateways.dicom.scanner import Scanner
 
 WITHOUT_META = {"ExplVR_BigEndNoMeta.dcm", "ExplVR_LitEndNoMeta.dcm", "no_meta.dcm", "rtstruct.dcm"}
 """Files without file meta information; test_part10 reads them."""
@@ -500,6 +503,66 @@ def test_identifying_values_of_unknown_vr_are_read_by_the_dictionary(vr: str) ->
     assert head.instance.comments == "note"
 
 
+# What is remembered from one image to the next
+
+
+def test_images_of_a_series_share_patient_study_and_series() -> None:
+    first = ct()
+    second = ct(StudyInstanceUID=first.StudyInstanceUID, SeriesInstanceUID=first.SeriesInstanceUID)
+    one, other = (read_head(encode(each), EXPLICIT) for each in (first, second))
+    assert one.instance != other.instance
+    assert (one.patient, one.study, one.series) == (other.patient, other.study, other.series)
+    assert one.patient is other.patient
+    assert one.study is other.study
+    assert one.series is other.series
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "found"),
+    [
+        ("PatientName", "ROE^RICHARD", lambda head: head.patient.patient_name),
+        ("StudyDate", "20010101", lambda head: head.study.study_date),
+        ("Modality", "OT", lambda head: head.series.modality),
+    ],
+)
+def test_images_of_a_series_that_contradict_each_keep_what_they_say(
+    keyword: str, value: str, found: Callable[[Head], str]
+) -> None:
+    first = ct()
+    second = ct(
+        StudyInstanceUID=first.StudyInstanceUID,
+        SeriesInstanceUID=first.SeriesInstanceUID,
+        **{keyword: value},
+    )
+    heads = [read_head(encode(each), EXPLICIT) for each in (first, second, first)]
+    assert [found(head) for head in heads] == [getattr(first, keyword), value, getattr(first, keyword)]
+
+
+def test_the_same_bytes_in_another_character_set_are_another_text() -> None:
+    name = element(0x00100010, "PN", "Äneas".encode("latin-1") + b" ")
+    names = [
+        read_head(element(0x00080005, "CS", term) + identified(name), EXPLICIT).patient.patient_name
+        for term in (b"ISO_IR 100", b"ISO_IR 101", b"ISO_IR 144", b"ISO_IR 100")
+    ]
+    assert names == ["Äneas", "Äneas", "Фneas", "Äneas"]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    def images(count: int) -> None:
+        for number in range(count):
+            institution = element(0x00080080, "LO", f"{number:06}".encode() * 8000)
+            patient = element(0x00100020, "LO", f"{number:06}".encode() * 8)
+            read_head(identified(institution, patient), EXPLICIT)
+
+    images(100)
+    tracemalloc.start()
+    try:
+        images(1000)
+        assert tracemalloc.get_traced_memory()[0] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
 # Whatever comes
 
 
@@ -553,6 +616,118 @@ def test_nothing_but_our_errors_is_raised(
             return type(error), str(error)
 
     assert outcome(size) == outcome(len(data) + 1)
+
+
+class _Walking(Scanner):
+    """Looks at every element by itself, as if none were plain."""
+
+    def _pass(self, view: memoryview, position: int, frame: Frame) -> int:
+        return position
+
+
+_Scanned = tuple[object, ...]
+
+
+def _scanned(
+    kind: type[Scanner], transfer_syntax_uid: str, data: bytes, step: int, wanted: frozenset[int]
+) -> _Scanned:
+    scanner = kind(
+        encoding_of(transfer_syntax_uid),
+        wanted=wanted,
+        wanted_within=wanted,
+        searched=frozenset({0x00081140, 0x00540016, 0x52009229, 0x52009230, 0x0040A730, 0x300A0010}),
+    )
+    error = None
+    try:
+        for position in range(0, len(data), step):
+            scanner.feed(memoryview(data)[position : position + step])
+        scanner.finish()
+    except UnreadableDataSet as caught:
+        error = type(caught), str(caught)
+    return (
+        error,
+        scanner.values,
+        scanner.values_within,
+        error or bytes(scanner.header),
+        scanner.position,
+        scanner.pixels_reached,
+        scanner.encapsulated,
+    )
+
+
+_TAGS_IN_FILES = sorted(
+    set().union(*(map(int, _pydicom(source[1], source[0]).keys()) for source in _HEADERS))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    source=st.sampled_from(_HEADERS),
+    changes=st.lists(
+        st.tuples(
+            st.integers(0, 1 << 16),
+            st.one_of(
+                st.binary(min_size=1, max_size=8),
+                st.sampled_from([b"\0\0\0\0", b"\xe0\x7f\x10\0OW", b"\0\x60\0\x30OW", b"\xfe\xff\x0d\xe0"]),
+            ),
+        ),
+        max_size=4,
+    ),
+    step=st.integers(1, 5000),
+    wanted=st.frozensets(st.sampled_from(_TAGS_IN_FILES), max_size=60),
+)
+def test_plain_elements_are_passed_over_as_if_each_were_looked_at(
+    source: tuple[str, bytes], changes: list[tuple[int, bytes]], step: int, wanted: frozenset[int]
+) -> None:
+    transfer_syntax_uid, header = source
+    data = _mutated(header, changes, None)
+    assert _scanned(Scanner, transfer_syntax_uid, data, step, wanted) == _scanned(
+        _Walking, transfer_syntax_uid, data, step, wanted
+    )
+
+
+def _implicit(tag: int, value: bytes) -> bytes:
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+
+_OVERLONG = element(0x00081150, "UI", b"1.2", 64)
+"""An element that says that it is longer than the item that holds it."""
+
+
+@pytest.mark.parametrize("step", [1, 100, 100_000])
+@pytest.mark.parametrize(
+    ("transfer_syntax_uid", "data", "header"),
+    [
+        (
+            IMPLICIT,
+            _implicit(0x00080060, b"CT") + _implicit(0x00291010, bytes(1026)) + _implicit(0x00291011, b"x "),
+            _implicit(0x00080060, b"CT") + _implicit(0x00291011, b"x "),
+        ),
+        (IMPLICIT, 2 * _implicit(0x00291010, bytes(1024)), None),
+        (EXPLICIT, 2 * element(0x00080070, "LO", bytes(range(32, 127)) * 600), None),
+        (
+            EXPLICIT,
+            element(0x00080060, "CS", b"CT")
+            + element(0x00081140, "SQ", item(element(0x00081150, "UI", b"1.23") + _OVERLONG))
+            + element(0x00100010, "PN", b"A" * 100),
+            element(0x00080060, "CS", b"CT") + element(0x00100010, "PN", b"A" * 100),
+        ),
+        (EXPLICIT, element(0x00081140, "SQ", item(element(0x00081150, "UI", b"1.23")) * 3), None),
+    ],
+    ids=["bulk in implicit VR", "no bulk in implicit VR", "long texts", "longer than its item", "items"],
+)
+def test_what_is_not_plain_is_looked_at(
+    transfer_syntax_uid: str, data: bytes, header: bytes | None, step: int
+) -> None:
+    data = (_implicit if transfer_syntax_uid == IMPLICIT else _explicit)(0x00080008, b"ORIGINAL") + data
+    wanted = frozenset({0x00080060, 0x00081150, 0x00100010, 0x00291010})
+    scanned = _scanned(Scanner, transfer_syntax_uid, data, step, wanted)
+    assert scanned == _scanned(_Walking, transfer_syntax_uid, data, step, wanted)
+    assert scanned[3] == (data if header is None else data[:16] + header)
+
+
+def _explicit(tag: int, value: bytes) -> bytes:
+    return element(tag, "CS", value)
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,6 +5,7 @@ A data set is what follows the file meta information in a file, or what a C-STOR
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from pydicom.datadict import tag_for_keyword
@@ -21,6 +22,7 @@ from medbus.gateways.dicom.errors import (
 from medbus.gateways.dicom.scanner import Scanner
 from medbus.gateways.dicom.text import encodings_of
 from medbus.gateways.dicom.values import (
+    RawValue,
     date_and_time_of,
     date_of,
     integer_of,
@@ -61,16 +63,24 @@ COMMENTS_LENGTH: Final = 10240
 
 _INFLATED_AT_ONCE: Final = 256 * 1024
 
-_KEYWORDS: Final = """
-SpecificCharacterSet PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex
+_OF_PATIENT: Final = "PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex"
+_OF_STUDY: Final = """
 StudyInstanceUID StudyID StudyDate StudyTime AccessionNumber StudyDescription ReferringPhysicianName
+"""
+_OF_SERIES: Final = """
 SeriesInstanceUID Modality SeriesNumber SeriesDate SeriesTime SeriesDescription ProtocolName
 BodyPartExamined Manufacturer ManufacturerModelName StationName InstitutionName
+"""
+_OF_THE_REST: Final = """
+SpecificCharacterSet
 SOPInstanceUID SOPClassUID InstanceNumber ImageType ImageComments Rows Columns NumberOfFrames
 AcquisitionDateTime AcquisitionDate AcquisitionTime ContentDate ContentTime
 """
 _TAGS: Final = {
-    keyword: tag for keyword in _KEYWORDS.split() if (tag := tag_for_keyword(keyword)) is not None
+    keyword: tag
+    for keywords in (_OF_PATIENT, _OF_STUDY, _OF_SERIES, _OF_THE_REST)
+    for keyword in keywords.split()
+    if (tag := tag_for_keyword(keyword)) is not None
 }
 _WANTED: Final = conditions.TAGS | frozenset(_TAGS.values())
 
@@ -202,6 +212,13 @@ def read_head(data: bytes | bytearray | memoryview, transfer_syntax_uid: str) ->
     return scanner.finish()
 
 
+_Raw = tuple[RawValue | None, ...]
+"""The values of some keywords, None where there is none."""
+
+_Text = Callable[[str], str]
+"""From a keyword to the text of its value, cut to TEXT_LENGTH; empty where there is none."""
+
+
 def _head(transfer_syntax_uid: str, size: int, scanner: Scanner) -> Head:
     values = scanner.values
     character_set = values.get(_TAGS["SpecificCharacterSet"])
@@ -211,20 +228,22 @@ def _head(transfer_syntax_uid: str, size: int, scanner: Scanner) -> Head:
         raw = values.get(_TAGS[keyword])
         return "" if raw is None else text_of(raw, encodings)[:length]
 
-    def uid(keyword: str) -> str:
-        value = text(keyword)
-        if not is_uid(value):
-            raise MissingIdentifier(keyword, value)
-        return value
+    def of(tags: tuple[int, ...]) -> _Raw:
+        return tuple(map(values.get, tags))
 
+    # The values are in the header, so a short one bounds what is remembered.
+    short = len(scanner.header) <= HEADER_IN_EVENT
+    patient = _patient if short else _patient.__wrapped__
+    study = _study if short else _study.__wrapped__
+    series = _series if short else _series.__wrapped__
     modality = text("Modality")
     imaging_date, imaging_time = _imaging_time(text)
     return Head(
         transfer_syntax_uid=transfer_syntax_uid,
         size=size,
         instance=Instance(
-            sop_instance_uid=uid("SOPInstanceUID"),
-            sop_class_uid=uid("SOPClassUID"),
+            sop_instance_uid=_uid(text, "SOPInstanceUID"),
+            sop_class_uid=_uid(text, "SOPClassUID"),
             instance_number=integer_of(text("InstanceNumber")),
             image_type=text("ImageType"),
             imaging_date=imaging_date,
@@ -234,36 +253,9 @@ def _head(transfer_syntax_uid: str, size: int, scanner: Scanner) -> Head:
             number_of_frames=integer_of(text("NumberOfFrames")),
             comments=text("ImageComments", COMMENTS_LENGTH),
         ),
-        study=Study(
-            study_instance_uid=uid("StudyInstanceUID"),
-            study_id=text("StudyID"),
-            study_date=date_of(text("StudyDate")),
-            study_time=time_of(text("StudyTime")),
-            accession_number=text("AccessionNumber"),
-            study_description=text("StudyDescription"),
-            referring_physician_name=text("ReferringPhysicianName"),
-        ),
-        series=Series(
-            series_instance_uid=uid("SeriesInstanceUID"),
-            modality=modality,
-            series_number=integer_of(text("SeriesNumber")),
-            series_date=date_of(text("SeriesDate")),
-            series_time=time_of(text("SeriesTime")),
-            series_description=text("SeriesDescription"),
-            protocol_name=text("ProtocolName"),
-            body_part_examined=text("BodyPartExamined"),
-            manufacturer=text("Manufacturer"),
-            manufacturer_model_name=text("ManufacturerModelName"),
-            station_name=text("StationName"),
-            institution_name=text("InstitutionName"),
-        ),
-        patient=Patient(
-            patient_id=text("PatientID"),
-            issuer_of_patient_id=text("IssuerOfPatientID"),
-            patient_name=text("PatientName"),
-            patient_birth_date=date_of(text("PatientBirthDate")),
-            patient_sex=text("PatientSex"),
-        ),
+        study=study(of(_STUDY), encodings),
+        series=series(of(_SERIES), encodings),
+        patient=patient(of(_PATIENT), encodings),
         conditions=conditions.conditions(modality, values, scanner.values_within, encodings),
         header=bytes(scanner.header),
         header_transfer_syntax_uid=scanner.encoding.transfer_syntax_uid,
@@ -271,7 +263,79 @@ def _head(transfer_syntax_uid: str, size: int, scanner: Scanner) -> Head:
     )
 
 
-def _imaging_time(text: Callable[[str], str]) -> tuple[str, str]:
+# Patient, study and series are most often those of the image before. It is recognised by all their values as
+# encoded, with VR, byte order and character set, never by their UIDs: images of a series do contradict.
+_ENTITIES: Final = 64
+"""So many patients, studies and series are remembered, those of the last images."""
+
+_PATIENT, _STUDY, _SERIES = (
+    tuple(_TAGS[keyword] for keyword in keywords.split()) for keywords in (_OF_PATIENT, _OF_STUDY, _OF_SERIES)
+)
+
+
+@lru_cache(maxsize=_ENTITIES)
+def _patient(raw: _Raw, encodings: tuple[str, ...]) -> Patient:
+    text = _texts(_PATIENT, raw, encodings)
+    return Patient(
+        patient_id=text("PatientID"),
+        issuer_of_patient_id=text("IssuerOfPatientID"),
+        patient_name=text("PatientName"),
+        patient_birth_date=date_of(text("PatientBirthDate")),
+        patient_sex=text("PatientSex"),
+    )
+
+
+@lru_cache(maxsize=_ENTITIES)
+def _study(raw: _Raw, encodings: tuple[str, ...]) -> Study:
+    text = _texts(_STUDY, raw, encodings)
+    return Study(
+        study_instance_uid=_uid(text, "StudyInstanceUID"),
+        study_id=text("StudyID"),
+        study_date=date_of(text("StudyDate")),
+        study_time=time_of(text("StudyTime")),
+        accession_number=text("AccessionNumber"),
+        study_description=text("StudyDescription"),
+        referring_physician_name=text("ReferringPhysicianName"),
+    )
+
+
+@lru_cache(maxsize=_ENTITIES)
+def _series(raw: _Raw, encodings: tuple[str, ...]) -> Series:
+    text = _texts(_SERIES, raw, encodings)
+    return Series(
+        series_instance_uid=_uid(text, "SeriesInstanceUID"),
+        modality=text("Modality"),
+        series_number=integer_of(text("SeriesNumber")),
+        series_date=date_of(text("SeriesDate")),
+        series_time=time_of(text("SeriesTime")),
+        series_description=text("SeriesDescription"),
+        protocol_name=text("ProtocolName"),
+        body_part_examined=text("BodyPartExamined"),
+        manufacturer=text("Manufacturer"),
+        manufacturer_model_name=text("ManufacturerModelName"),
+        station_name=text("StationName"),
+        institution_name=text("InstitutionName"),
+    )
+
+
+def _texts(tags: tuple[int, ...], raw: _Raw, encodings: tuple[str, ...]) -> _Text:
+    of = dict(zip(tags, raw, strict=True))
+
+    def text(keyword: str) -> str:
+        value = of[_TAGS[keyword]]
+        return "" if value is None else text_of(value, encodings)[:TEXT_LENGTH]
+
+    return text
+
+
+def _uid(text: _Text, keyword: str) -> str:
+    value = text(keyword)
+    if not is_uid(value):
+        raise MissingIdentifier(keyword, value)
+    return value
+
+
+def _imaging_time(text: _Text) -> tuple[str, str]:
     """Date and time of the first there is of acquisition, content, series and study."""
     date, time = date_and_time_of(text("AcquisitionDateTime"))
     if is_date(date):

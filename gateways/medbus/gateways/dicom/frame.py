@@ -1,6 +1,5 @@
 """What holds elements while they are walked over: the data set, sequences, items, encapsulated pixel data."""
 
-from collections.abc import Set
 from enum import Enum, auto
 from typing import Final
 
@@ -40,7 +39,7 @@ class Frame:
         tag: int,
         implicit: bool,
         big_endian: bool,
-        wanted: Set[int],
+        wanted: frozenset[int],
         end: int,
         limit: int,
     ) -> None:

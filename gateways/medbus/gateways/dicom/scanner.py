@@ -7,6 +7,7 @@ sequences need no recursion.
 
 import struct
 from collections.abc import Set
+from functools import lru_cache
 from typing import Final
 
 from medbus.gateways.dicom.encoding import (
@@ -55,6 +56,17 @@ _IMPLICIT_IN_EXPLICIT: Final = 1 << 20
 _IMPLICIT = (struct.Struct("<HHL").unpack_from, struct.Struct(">HHL").unpack_from)
 _EXPLICIT = (struct.Struct("<HH2sH").unpack_from, struct.Struct(">HH2sH").unpack_from)
 _LONG = (struct.Struct("<L").unpack_from, struct.Struct(">L").unpack_from)
+_IMPLICIT_HEAD: Final = struct.Struct("<4sL").unpack_from
+_EXPLICIT_HEAD: Final = struct.Struct("<6sH").unpack_from
+
+_PLAIN_HEADS: Final = 8192
+"""So many heads of elements are known at once, at most."""
+
+_Plan = dict[bytes, tuple[int, bytes] | bool]
+"""What is to be done with an element, by the bytes of its tag and VR, in implicit VR of its tag.
+
+Tag and VR if its value is wanted; True if it is passed over; False if it is not plain: it is looked at.
+"""
 
 
 class _Fault(Exception):
@@ -64,6 +76,29 @@ class _Fault(Exception):
         super().__init__(what)
         self.position = position
         self.what = what
+
+
+@lru_cache(maxsize=16)
+def _plan(wanted: frozenset[int], implicit: bool) -> _Plan:
+    """What is known of the elements of frames of one kind, little endian; filled as they come."""
+    return {}
+
+
+def _planned(head: bytes, wanted: Set[int], implicit: bool) -> tuple[int, bytes] | bool:
+    """What is to be done with an element; it is plain if only its length can still make it special."""
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    tag = group << 16 | element
+    vr = vr_of(tag) if implicit else head[4:]
+    plain = vr != b"SQ" if implicit else vr in SHORT_VRS
+    if (
+        not plain
+        or group in {0x7FE0, 0xFFFE}
+        or element == 0
+        or tag in _BULK_TAGS
+        or tag & 0xFF01FFFF == 0x60003000
+    ):
+        return False
+    return (tag, vr) if tag in wanted else True
 
 
 class Scanner:
@@ -97,8 +132,8 @@ class Scanner:
         self.position = 0  # bytes that are done with
         self.pixels_reached = False
         self.encapsulated = False
-        self._wanted = wanted
-        self._wanted_within = wanted_within
+        self._wanted = frozenset(wanted)
+        self._wanted_within = frozenset(wanted_within)
         self._searched = searched
         self._header_limit = header_limit
         self._carry = b""  # the beginning of an element that has not come whole
@@ -211,6 +246,11 @@ class Scanner:
                 frame = self._frames[-1]
                 continue
 
+            if not frame.big_endian:
+                position = self._pass(view, position, frame)
+                if position + base >= frame.end or size - position < 8:
+                    continue
+
             if frame.implicit:
                 group, element, length = _IMPLICIT[frame.big_endian](view, position)
                 tag = group << 16 | element
@@ -277,6 +317,39 @@ class Scanner:
                 return size
             position = end
         self._flush(view, position)
+        return position
+
+    def _pass(self, view: memoryview, position: int, frame: Frame) -> int:
+        """Go over plain elements; return the position of the first that is none, or that has not come whole.
+
+        Most are plain. It does what `_walk` does with them, in a third of the time.
+        """
+        end = min(len(view), frame.limit - self.position)
+        last = end - 8
+        implicit, wanted = frame.implicit, frame.wanted
+        unpack = _IMPLICIT_HEAD if implicit else _EXPLICIT_HEAD
+        # A longer value may be bulk data, or a sequence, if its VR is not stated.
+        longest = BULK_LENGTH if implicit else VALUE_LENGTH
+        plan = _plan(wanted, implicit)
+        while position <= last:
+            head, length = unpack(view, position)
+            todo = plan.get(head)
+            if todo is None:
+                todo = _planned(head, wanted, implicit)
+                if len(plan) < _PLAIN_HEADS:
+                    plan[head] = todo
+            start = position + 8
+            following = start + length
+            if todo is False or length > longest or following > end:
+                break
+            if todo is not True:
+                tag, vr = todo
+                value = RawValue(vr, bytes(view[start:following]), False)
+                if len(self._frames) == 1:
+                    self.values[tag] = value
+                else:
+                    self.values_within.setdefault(tag, value)
+            position = following
         return position
 
     def _without_vr(self, view: memoryview, position: int, frame: Frame, tag: int) -> tuple[bytes, int]:

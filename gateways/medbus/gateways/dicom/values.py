@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,11 +37,21 @@ class RawValue(NamedTuple):
     big_endian: bool
 
 
+_REMEMBERED_LENGTH: Final = 64
+"""The text of a longer value (bytes) is not remembered."""
+
+
 def text_of(raw: RawValue, encodings: tuple[str, ...]) -> str:
     """A value as DICOM writes it in text: decoded, without padding, several values separated by a backslash.
 
     Empty where a binary number is not finite or has a wrong length.
     """
+    if len(raw.data) <= _REMEMBERED_LENGTH:
+        return _short_text_of(raw, encodings)
+    return _text_of(raw, encodings)
+
+
+def _text_of(raw: RawValue, encodings: tuple[str, ...]) -> str:
     vr, data, _ = raw
     if vr in _FORMATS:
         return _numbers(raw)
@@ -50,6 +61,10 @@ def text_of(raw: RawValue, encodings: tuple[str, ...]) -> str:
     if "\\" in text:
         return "\\".join(value.strip(" \0") for value in text.split("\\"))
     return text.strip(" ")
+
+
+_short_text_of = lru_cache(maxsize=4096)(_text_of)
+"""Most values are the same in every image of a series."""
 
 
 def _numbers(raw: RawValue) -> str:
