@@ -16,7 +16,8 @@ from medbus.bus import Bus, Position, Record
 from medbus.bus.admin import create_topics
 from medbus.gateways.blobs import BlobStore
 from medbus.gateways.dicom.client import Peer
-from medbus.gateways.dicom.gateway import gateway
+from medbus.gateways.dicom.gateway import gateway, native_gateway
+from medbus.gateways.dicom.network.acceptor import Acceptor as NativeAcceptor
 from medbus.gateways.dicom.outgoing import Outgoing
 from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
 from medbus.gateways.dicom.settings import Settings
@@ -181,9 +182,9 @@ class Site:
                     assert await self.database.reached(Position(partition, end - 1), PATIENCE)
 
 
-Implementation = Callable[[Settings], AbstractAsyncContextManager[tuple[Acceptor, Grants]]]
+Implementation = Callable[[Settings], AbstractAsyncContextManager[tuple[Acceptor | NativeAcceptor, Grants]]]
 
-IMPLEMENTATIONS: dict[str, Implementation] = {"pynetdicom": gateway}
+IMPLEMENTATIONS: dict[str, Implementation] = {"pynetdicom": gateway, "native": native_gateway}
 """Every implementation of the gateway's data path; all pass the same tests."""
 
 

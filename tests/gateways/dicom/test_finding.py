@@ -1,7 +1,9 @@
 """C-FIND over the network: levels, keys, character sets, cancel."""
 
 import asyncio
+import time
 from io import BytesIO
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -227,7 +229,15 @@ async def test_what_lies_outside_the_scope_is_not_found(served: Site) -> None:
     assert [each["PatientID"] for each in answers] == ["S2"]
 
 
-async def test_a_query_can_be_cancelled(served: Site) -> None:
+async def test_a_query_can_be_cancelled(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = identifier.answer
+
+    def slowly(*arguments: Any, **options: Any) -> bytes:
+        """Else all answers are out before the first has reached the peer."""
+        time.sleep(0.002)
+        return encoded(*arguments, **options)
+
+    monkeypatch.setattr(identifier, "answer", slowly)
     await served.store(*(outgoing(ct(PatientID="CANCEL")) for _ in range(120)))
     await served.settled()
     keys = Dataset()

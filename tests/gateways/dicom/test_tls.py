@@ -14,7 +14,7 @@ import trustme
 from tests.gateways import dcmtk
 from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, ct
 from tests.gateways.images import outgoing
-from tests.gateways.site import Site, site
+from tests.gateways.site import IMPLEMENTATIONS, Site, site
 
 from medbus.gateways.dicom import part10
 from medbus.gateways.dicom.client import verify
@@ -38,8 +38,10 @@ class Secured:
     foreign: Path
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def secured(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=IMPLEMENTATIONS)
+async def secured(
+    request: pytest.FixtureRequest, kafka: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Secured]:
     folder = tmp_path_factory.mktemp("tls")
     authority, other = trustme.CA(), trustme.CA()
     ca, foreign = folder / "ca.pem", folder / "foreign.pem"
@@ -54,7 +56,7 @@ async def secured(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Async
         issued.cert_chain_pems[0].write_to_path(str(folder / f"{name}.pem"))
     stranger.private_key_and_cert_chain_pem.write_to_path(str(foreign))
     tls = TlsSettings(certificate=folder / "server.pem", key=folder / "server.key", client_ca=ca)
-    async with site(kafka, folder, tls=tls) as opened:
+    async with site(kafka, folder, IMPLEMENTATIONS[request.param], tls=tls) as opened:
         yield Secured(opened, ca, folder / "client.pem", folder / "client.key", foreign)
 
 
@@ -113,7 +115,7 @@ async def test_old_versions_are_refused(secured: Secured) -> None:
         socket.create_connection(("127.0.0.1", secured.site.port), timeout=5) as connection,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
-        context.wrap_socket(connection, server_hostname="127.0.0.1")
+        await asyncio.to_thread(context.wrap_socket, connection, server_hostname="127.0.0.1")
 
 
 async def test_a_handshake_that_never_comes_blocks_nobody(secured: Secured) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,10 @@ from medbus.bus import Bus
 from medbus.gateways.blobs import BlobStore
 from medbus.gateways.dicom.committing import Committing
 from medbus.gateways.dicom.finding import Finding
+from medbus.gateways.dicom.network.acceptor import Acceptor as NativeAcceptor
+from medbus.gateways.dicom.network.connector import NetworkConnector
+from medbus.gateways.dicom.network.turns import Turns
+from medbus.gateways.dicom.outgoing import Connector
 from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
 from medbus.gateways.dicom.pynetdicom.connector import PynetdicomConnector
 from medbus.gateways.dicom.retrieving import Retrieving
@@ -35,6 +40,58 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
     Raises:
         MedbusError: a part of it can't be had.
     """
+    async with _parts(settings, PynetdicomConnector) as (service, grants, executor), Acceptor(
+        service,
+        executor,
+        host=settings.host,
+        port=settings.port,
+        ae_title=settings.ae_title,
+        tls=None if settings.tls is None else server_context(settings.tls),
+        acse_timeout=settings.acse_timeout,
+        network_timeout=settings.network_timeout,
+        dimse_timeout=settings.dimse_timeout,
+        maximum_associations=settings.maximum_associations,
+        grace=settings.grace,
+    ) as acceptor:
+        yield acceptor, grants
+
+
+@asynccontextmanager
+async def native_gateway(
+    settings: Settings, *, listener: socket.socket | None = None, turns: Turns | None = None
+) -> AsyncIterator[tuple[NativeAcceptor, Grants]]:
+    """The same on asyncio: no thread for any association.
+
+    Args:
+        settings: all of them.
+        listener: a listening socket to take instead of host and port.
+        turns: whose turn it is, where several processes share the socket.
+
+    Raises:
+        MedbusError: a part of it can't be had.
+    """
+    async with _parts(settings, NetworkConnector) as (service, grants, executor), NativeAcceptor(
+        service,
+        executor,
+        host=settings.host,
+        port=settings.port,
+        ae_title=settings.ae_title,
+        tls=None if settings.tls is None else server_context(settings.tls),
+        acse_timeout=settings.acse_timeout,
+        network_timeout=settings.network_timeout,
+        dimse_timeout=settings.dimse_timeout,
+        maximum_associations=settings.maximum_associations,
+        grace=settings.grace,
+        sock=listener,
+        turns=turns,
+    ) as acceptor:
+        yield acceptor, grants
+
+
+@asynccontextmanager
+async def _parts(
+    settings: Settings, connector: Callable[..., Connector]
+) -> AsyncIterator[tuple[DicomService, Grants, ThreadPoolExecutor]]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(
             Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix)
@@ -45,34 +102,42 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
         executor = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="dicom-sender")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         service = _service(
-            settings, bus=bus, database=database, blobs=blobs, grants=grants, executor=executor
+            settings,
+            bus=bus,
+            database=database,
+            blobs=blobs,
+            grants=grants,
+            connector=connector(
+                executor,
+                ae_title=settings.ae_title,
+                timeout=settings.dimse_timeout,
+                tls=None if settings.tls_outgoing is None else client_context(settings.tls_outgoing),
+            ),
         )
         stack.push_async_callback(service.committing.close)
-        acceptor = await stack.enter_async_context(
-            Acceptor(
-                service,
-                executor,
-                host=settings.host,
-                port=settings.port,
-                ae_title=settings.ae_title,
-                tls=None if settings.tls is None else server_context(settings.tls),
-                acse_timeout=settings.acse_timeout,
-                network_timeout=settings.network_timeout,
-                dimse_timeout=settings.dimse_timeout,
-                maximum_associations=settings.maximum_associations,
-                grace=settings.grace,
-            )
-        )
-        yield acceptor, grants
+        yield service, grants, executor
 
 
-async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def run(
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+    listener: socket.socket | None = None,
+    turns: Turns | None = None,
+) -> None:
     """Run the gateway until `stop` is set; `ready` is called with its address when peers can connect.
+
+    Args:
+        settings: all of them.
+        stop: ends it.
+        ready: called once.
+        listener, turns: as for `native_gateway`.
 
     Raises:
         MedbusError: it can't start, or can't go on.
     """
-    async with gateway(settings) as (acceptor, grants):
+    async with native_gateway(settings, listener=listener, turns=turns) as (acceptor, grants):
         ready(f"{settings.host}:{acceptor.port}")
         # Without the decisions nobody could be let in: better to end and be started again.
         deaf = asyncio.create_task(grants.run())
@@ -105,15 +170,9 @@ def _service(
     database: Database,
     blobs: BlobStore,
     grants: Grants,
-    executor: ThreadPoolExecutor,
+    connector: Connector,
 ) -> DicomService:
     images, directory = ImageReader(database), DirectoryReader(database)
-    connector = PynetdicomConnector(
-        executor,
-        ae_title=settings.ae_title,
-        timeout=settings.dimse_timeout,
-        tls=None if settings.tls_outgoing is None else client_context(settings.tls_outgoing),
-    )
     storing = Storing(
         bus=bus,
         blobs=blobs,

@@ -1,10 +1,12 @@
 """The state machine against PS3.8 Table 9-10, row by row as the Standard prints it."""
 
 import pytest
+from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE
 
 from medbus.gateways.dicom.upper.states import (
     STARTS_ARTIM,
     STOPS_ARTIM,
+    TABLE,
     Action,
     Event,
     ImpossibleEvent,
@@ -63,6 +65,37 @@ def test_the_standard_says_what_follows(event: Event, state: State, cell: str) -
     action, following = cell.split("/")
     assert one.on(event) is Action[action.replace("-", "_")]
     assert one.state is State[f"STA{following}"]
+
+
+def test_pynetdicom_has_the_same_table() -> None:
+    ours = {(event.name, state.name): action.name for (event, state), (action, _) in TABLE.items()}
+    theirs = {
+        (event.upper(), state.upper()): action.replace("-", "_")
+        for (event, state), action in TRANSITION_TABLE.items()
+    }
+    assert ours == theirs
+    for action, following in TABLE.values():
+        states = ACTIONS[action.name.replace("_", "-")][2]
+        assert following.name in str(states).upper()
+
+
+PEER = [Event[f"EVT{number}"] for number in (3, 4, 6, 10, 12, 13, 16, 17, 19)]
+"""What a peer can bring about."""
+
+
+@pytest.mark.parametrize("state", [each for each in State if each not in (State.STA1, State.STA4)])
+@pytest.mark.parametrize("event", PEER)
+def test_whatever_a_peer_does_there_is_an_answer(event: Event, state: State) -> None:
+    for requestor in (False, True):
+        machine(state, requestor=requestor).on(event)
+
+
+@pytest.mark.parametrize("event", PEER)
+def test_after_an_abort_only_the_end_of_the_connection_counts(event: Event) -> None:
+    one = machine(State.STA13)
+    action = one.on(event)
+    assert one.state is (State.STA1 if event in (Event.EVT16, Event.EVT17) else State.STA13)
+    assert action in (Action.AA_2, Action.AA_6, Action.AA_7, Action.AR_5)
 
 
 def test_a_request_that_the_provider_cant_serve_is_rejected_by_it() -> None:

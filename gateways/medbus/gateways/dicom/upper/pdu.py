@@ -45,6 +45,7 @@ A_ASSOCIATE_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, P_DATA_TF, A_RELEASE_RQ, A_RELEA
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 PROTOCOL_VERSION: Final = 1
 LONGEST_UID: Final = 64
+_ANY_SYNTAX: Final = "1.2.840.10008.1.2"
 
 _APPLICATION_CONTEXT, _PROPOSED, _RESULT, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
 _MAXIMUM_LENGTH, _IMPLEMENTATION_UID, _WINDOW, _ROLE, _IMPLEMENTATION_VERSION = 0x51, 0x52, 0x53, 0x54, 0x55
@@ -220,7 +221,10 @@ def _proposed(context: ProposedContext) -> bytes:
 
 def _result(context: ResultContext) -> bytes:
     head = struct.pack(">BxBx", context.context_id, context.result)
-    return _item(_RESULT, head + _text_item(_TRANSFER, context.transfer_syntax))
+    # The item has to be there; with any other result than acceptance it says nothing (PS3.8 9.3.3.2), but some
+    # peers stumble over an empty UID.
+    syntax = context.transfer_syntax or (_ANY_SYNTAX if context.result else "")
+    return _item(_RESULT, head + _text_item(_TRANSFER, syntax))
 
 
 def _user_items(user: UserInformation) -> bytes:

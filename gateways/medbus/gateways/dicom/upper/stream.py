@@ -56,7 +56,9 @@ def data_header(context_id: int, control: int, length: int) -> bytes:
 class Inbound:
     """Takes what arrives, in pieces of any size, and gives PDUs and fragments.
 
-    Call `buffer`, put bytes into it, and call `received` with their number; again and again.
+    Call `buffer`, put bytes into it, call `received` with their number and take all that it gives; again and
+    again. After bytes that make no sense there is still a buffer, so that a connection can be read until its
+    peer closes it, but nothing comes out any more.
 
     Args:
         longest_pdu: most bytes of a P-DATA-TF; its fragments are handed out however long it is.
@@ -81,6 +83,7 @@ class Inbound:
         self._context_id = self._control = 0
         self._in_pdv = False
         self._needed = 0
+        self._broken = False
 
     @property
     def size(self) -> int:
@@ -88,7 +91,7 @@ class Inbound:
         return len(self._buffer)
 
     def buffer(self) -> memoryview:
-        """Where the next bytes go. Fragments that were handed out are gone with this."""
+        """Where the next bytes go; there is always room. Fragments that were handed out are gone with this."""
         if self._start == self._end:
             self._start = self._end = 0
         elif self._start:
@@ -106,14 +109,21 @@ class Inbound:
         """What so many more bytes in the buffer make whole.
 
         Raises:
-            MalformedPdu: they make no sense; the stream is of no more use.
+            MalformedPdu: they make no sense; from the iterator, once, and after all that came before them.
         """
+        if self._broken:
+            return iter(())
         self._end += count
-        while True:
-            item = self._next()
-            if item is None:
-                return
-            yield item
+        return self._arrived()
+
+    def _arrived(self) -> Iterator[Item]:
+        try:
+            while (item := self._next()) is not None:
+                yield item
+        except MalformedPdu:
+            self._broken = True
+            self._start = self._end = 0
+            raise
 
     def _next(self) -> Item | None:
         while True:
