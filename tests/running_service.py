@@ -17,6 +17,7 @@ import psutil
 from medbus.compose.cli.options import installation
 from medbus.compose.cli.subscriber import carry_out
 from medbus.compose.home import Home, NotRunning, ServiceStatus
+from medbus.compose.service import kind
 from medbus.compose.settings import Settings
 from medbus.gateways.dicom.client import Peer
 from medbus.schemas.events import Terms
@@ -39,6 +40,7 @@ class RunningService:
         self._environment = {
             "MEDBUS_HOME": str(home),
             "MEDBUS_DICOM_PORT": "0",
+            "MEDBUS_DICOM_WORKERS": "2",
             "MEDBUS_HTTP_PORT": "0",
             **environment,
         }
@@ -110,18 +112,20 @@ class RunningService:
         return Peer(host=host, port=int(port), ae_title="MEDBUS", calling=calling, timeout=60)
 
     def pids(self, component: str) -> tuple[int, ...]:
-        """The processes of a component while it is up; none while it is not."""
+        """The processes of a component, all of its workers', while they are up; none while one is not."""
         try:
-            found = next(each for each in self.status().components if each.name == component)
-        except (NotRunning, StopIteration):
+            found = [each for each in self.status().components if kind(each.name) == component]
+        except NotRunning:
             return ()
-        return found.pids if found.state == "up" else ()
+        up = all(each.state == "up" for each in found)
+        return tuple(pid for each in found for pid in each.pids) if up else ()
 
-    def kill(self, component: str) -> int:
-        """SIGKILL a component; returns the process id that it had."""
-        pid = self.pids(component)[0]
-        os.kill(pid, signal.SIGKILL)
-        return pid
+    def kill(self, component: str) -> set[int]:
+        """SIGKILL a component with all of its workers; returns the process ids that it had."""
+        pids = self.pids(component)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return set(pids)
 
     async def contract(self, subscriber: str, terms: Terms) -> None:
         """Make a contract."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,7 +40,7 @@ class Watch:
         return [state for name, state, _ in self.told if name == component]
 
 
-def process(tmp_path: Path, name: str, program: str = READY, **options: float) -> ProcessComponent:
+def process(tmp_path: Path, name: str, program: str = READY, **options: Any) -> ProcessComponent:
     ready = tmp_path / f"{name}.ready"
     return ProcessComponent(
         name,

@@ -36,7 +36,11 @@ def test_status_shows_every_component_up(service: RunningService) -> None:
     components = report["components"]
     assert isinstance(components, list)
     assert [(each["name"], each["state"]) for each in components] == [
-        (name, "up") for name in ("kafka", "topics", "projector", "auth", "gateway-dicom", "gateway-http")
+        (name, "up")
+        for name in (
+            *("kafka", "topics", "projector", "auth"),
+            *("gateway-dicom-1", "gateway-dicom-2", "gateway-http"),
+        )
     ]
     assert all(each["memory_bytes"] > 0 for each in components if each["name"] != "topics")
 

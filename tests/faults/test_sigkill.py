@@ -57,18 +57,19 @@ async def test_what_was_answered_with_success_is_there_once_and_nothing_else(
 ) -> None:
     files = find_files(tmp_path / "sent") if synthetic.series(tmp_path / "sent", IMAGES_SENT) else []
     answers: dict[str, bool] = {}
-    killed: list[int] = []
+    killed: set[int] = set()
 
     async for sent in _insist(files, service):
         if sent.outcome is not None:
             answers[sent.file.sop_instance_uid] = sent.stored
         if len(answers) >= KILL_AFTER and not killed:
-            killed.append(service.kill(component))
+            killed = service.kill(component)
 
     stored = {uid for uid, success in answers.items() if success}
     refused = answers.keys() - stored
     await service.until(
-        lambda: service.pids(component) not in ((), tuple(killed)), f"{component} to be up again"
+        lambda: bool(pids := service.pids(component)) and not killed & set(pids),
+        f"{component} to be up again",
     )
     catalog = await _catalog(service, files[0].study_instance_uid, stored)
     assert len(answers) == IMAGES_SENT

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -59,6 +59,7 @@ class ProcessComponent:
         environment: asked at every start for what it finds in its environment beside ours.
         ready_file: where it writes a JSON object when it is ready; `address` in it is shown.
         logs: folder of the log files.
+        inherited: descriptors that it shares with us.
         start_seconds: how long it may take to be ready.
         stop_seconds: how long it may take to end.
     """
@@ -71,6 +72,7 @@ class ProcessComponent:
         environment: Callable[[], Mapping[str, str]],
         ready_file: Path,
         logs: Path,
+        inherited: Sequence[int] = (),
         start_seconds: float = 30.0,
         stop_seconds: float = 15.0,
     ) -> None:
@@ -78,6 +80,7 @@ class ProcessComponent:
         self.arguments = arguments
         self.environment = environment
         self.ready_file = ready_file
+        self.inherited = inherited
         self.log_file = logs / f"{name}.log"
         self.start_seconds = start_seconds
         self.stop_seconds = stop_seconds
@@ -100,6 +103,7 @@ class ProcessComponent:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, **self.environment()},
+            pass_fds=self.inherited,
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops its children in order
         )
         self._copy = asyncio.create_task(self._copy_log(self._process))

@@ -4,10 +4,12 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from medbus.bus import admin
 from medbus.compose.component import Component, ProcessComponent
+from medbus.compose.dicom_port import DicomPort
 from medbus.compose.home import ComponentStatus, Home, ServiceStatus
 from medbus.compose.kafka import EmbeddedKafka
 from medbus.compose.settings import Settings
@@ -31,6 +33,10 @@ PROCESSES = (PROJECTOR, AUTH, DICOM, HTTP)
 def kind(name: str) -> str:
     """The component that a process belongs to: its name without a worker's number."""
     return re.sub(r"-\d+$", "", name)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
 class BrokerComponent:
@@ -108,7 +114,8 @@ class Service:
         self.home = Home(settings.home)
         self._watcher = watcher
         self._broker = None if settings.kafka else BrokerComponent(settings)
-        self._supervisor = Supervisor(self._components(), self._tell)
+        self._dicom = DicomPort(settings.dicom_host, settings.dicom_port)
+        self._supervisor = Supervisor((), self._tell)
 
     @property
     def bootstrap(self) -> str:
@@ -129,15 +136,19 @@ class Service:
         Raises:
             MedbusError: another service holds the home, or a component does not come up.
         """
-        with self.home.locked():
+        with ExitStack() as stack:
+            stack.enter_context(self.home.locked())
+            if DICOM in self._only:
+                stack.enter_context(self._dicom)
+            self._supervisor = Supervisor(self._components(), self._tell)
             await self._supervisor.run(stop, up)
 
     def _components(self) -> Sequence[Component]:
-        workers = self.settings.auth_workers
-        auths = [AUTH] if workers == 1 else [f"{AUTH}-{number}" for number in range(1, workers + 1)]
+        auths = _numbered(AUTH, self.settings.auth_workers)
+        gateways = _numbered(DICOM, self.settings.dicom_workers)
         broker = [] if self._broker is None else [self._broker]
         topics = TopicsComponent(lambda: self.bootstrap, self.settings.prefix)
-        wanted = [name for name in (PROJECTOR, *auths, DICOM, HTTP) if kind(name) in self._only]
+        wanted = [name for name in (PROJECTOR, *auths, *gateways, HTTP) if kind(name) in self._only]
         return [*broker, topics, *(self._process(name) for name in wanted)]
 
     def _process(self, name: str) -> ProcessComponent:
@@ -145,19 +156,20 @@ class Service:
         return ProcessComponent(
             name,
             ["-m", "medbus.compose.worker", name, str(ready)],
-            environment=self._environment,
+            environment=lambda: self._environment(name),
             ready_file=ready,
             logs=self.home.logs,
+            inherited=self._dicom.descriptors if kind(name) == DICOM else (),
         )
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, name: str) -> dict[str, str]:
         """The settings for a process, with what was chosen at the first start: a restart keeps its port."""
-        chosen = {
-            f"MEDBUS_{name}_PORT": entry.address.rpartition(":")[2]
-            for entry in self._supervisor.entries
-            for component, name in ((DICOM, "DICOM"), (HTTP, "HTTP"))
-            if entry.component.name == component and entry.address
-        }
+        chosen: dict[str, str] = {}
+        for entry in self._supervisor.entries:
+            if entry.component.name == HTTP and entry.address:
+                chosen["MEDBUS_HTTP_PORT"] = entry.address.rpartition(":")[2]
+        if kind(name) == DICOM:
+            chosen |= self._dicom.environment
         return {**self.settings.environment(), "MEDBUS_KAFKA": self.bootstrap, **chosen}
 
     def _ready_file(self, name: str) -> Path:
@@ -177,7 +189,7 @@ class Service:
             database=self.settings.database_url,
             blobs=self.settings.blobs_url,
             ae_title=self.settings.ae_title,
-            dicom=where.get(DICOM, ""),
+            dicom=next((where[name] for name in sorted(where) if kind(name) == DICOM), ""),
             http=where.get(HTTP, ""),
             components=tuple(
                 ComponentStatus(

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     blobs: str | None = Field(None, description="URL of the blob store; else a folder in the home.")
     dicom_host: str = Field("127.0.0.1", description="Address at which the DICOM gateway listens.")
     dicom_port: int = Field(11112, ge=0, le=65535, description="Its port; 0 to choose one.")
+    dicom_workers: int = Field(
+        min(os.cpu_count() or 1, 8), ge=1, le=64, description="How many processes share that port."
+    )
     ae_title: str = Field("MEDBUS", min_length=1, max_length=16, description="Its application entity title.")
     tls_certificate: Path | None = Field(None, description="Server certificate (PEM); turns TLS on.")
     tls_key: Path | None = Field(None, description="Its private key (PEM).")

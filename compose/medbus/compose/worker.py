@@ -7,6 +7,7 @@ on SIGTERM, and ends when its parent is gone.
 import asyncio
 import hashlib
 import logging
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ import msgspec
 
 from medbus.compose import lifeline, logs
 from medbus.compose import settings as compose
+from medbus.compose.dicom_port import LISTENER, TURNS
 from medbus.compose.service import AUTH, DICOM, HTTP, PROJECTOR, kind
 from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
@@ -60,6 +62,7 @@ async def auth(settings: Settings, name: str, ready: Ready, stop: asyncio.Event)
 async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Speak DICOM with modalities and workstations."""
     from medbus.gateways.dicom import gateway
+    from medbus.gateways.dicom.network.turns import Turns
     from medbus.gateways.dicom.settings import Settings as DicomSettings
     from medbus.gateways.dicom.settings import TlsSettings
 
@@ -83,7 +86,10 @@ async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: async
         source=name,
         decision_timeout=settings.decision_seconds,
     )
-    await gateway.run(chosen, stop=stop, ready=ready)
+    listener = socket.socket(fileno=int(os.environ[LISTENER]))
+    number = re.search(r"\d+$", name)
+    turns = Turns(int(os.environ[TURNS]), int(number[0]) - 1 if number else 0, settings.dicom_workers)
+    await gateway.run(chosen, stop=stop, ready=ready, listener=listener, turns=turns)
 
 
 async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
