@@ -1,7 +1,7 @@
 """Any bytes at all, read at once and in pieces, are the same PDUs, or the same complaint.
 
-Run `python -m tests.gateways.dicom.upper.fuzz` with atheris installed, with libFuzzer's options; the tests drive the
-same function through hypothesis.
+With atheris: `python -m tests.gateways.dicom.upper.fuzz`, with libFuzzer's options. The tests call the
+same function with inputs of hypothesis.
 """
 
 import importlib
@@ -60,7 +60,7 @@ def _nothing_more_comes(inbound: Inbound) -> None:
 
 
 def one_input(data: bytes) -> None:
-    """Raises if anything but PDUs or a MalformedPdu comes of it. The first bytes say in which pieces it is read."""
+    """Raises if anything but PDUs or a MalformedPdu comes of it; the first 8 bytes say how it is cut."""
     head, rest = data[:8], data[8:]
     whole = read(rest, (), 4096)
     assert read(rest, [1] * len(rest), 16) == whole

@@ -157,7 +157,7 @@ def test_pynetdicom_reads_what_we_encode_and_encodes_the_same_bytes(pdu: Pdu) ->
 
 
 def test_we_read_what_pynetdicom_proposes() -> None:
-    """Also items that are kept as they are: extended negotiation and user identity (PS3.7 D.3.3.5 to D.3.3.7)."""
+    """Also what is kept as it is: extended negotiation and user identity (PS3.7 D.3.3.5, D.3.3.7)."""
     context = build_context("1.2.840.10008.5.1.4.1.1.2", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"])
     context.context_id = 1
     length = primitives.MaximumLengthNotification()

@@ -221,8 +221,8 @@ def _proposed(context: ProposedContext) -> bytes:
 
 def _result(context: ResultContext) -> bytes:
     head = struct.pack(">BxBx", context.context_id, context.result)
-    # The item has to be there; with any other result than acceptance it says nothing (PS3.8 9.3.3.2), but some
-    # peers stumble over an empty UID.
+    # The item has to be there. With any other result than acceptance it says nothing (PS3.8 9.3.3.2), but
+    # peers may stumble over an empty UID.
     syntax = context.transfer_syntax or (_ANY_SYNTAX if context.result else "")
     return _item(_RESULT, head + _text_item(_TRANSFER, syntax))
 

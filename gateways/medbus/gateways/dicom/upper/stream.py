@@ -91,7 +91,7 @@ class Inbound:
         return len(self._buffer)
 
     def buffer(self) -> memoryview:
-        """Where the next bytes go; there is always room. Fragments that were handed out are gone with this."""
+        """Where the next bytes go: there is always room. Fragments handed out before are gone with this."""
         if self._start == self._end:
             self._start = self._end = 0
         elif self._start:
