@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from medbus.gateways.blobs.buffers import PAGE
-from medbus.gateways.blobs.lane import read_page
+from medbus.gateways.blobs.disk import read_page
 from medbus.gateways.blobs.segment import scan
 
 

@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medbus.gateways.blobs import BlobError, BlobNotFound, BlobStore, address_of
+from medbus.gateways.blobs.blocking import WRITTEN_AT_ONCE
 from medbus.schemas.errors import SettingsError
 from medbus.schemas.events import Blob
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 MIB = 1 << 20
 NONE = "blake3:" + "0" * 64
+AROUND_WHAT_IS_WRITTEN_AT_ONCE = [n * WRITTEN_AT_ONCE + more for n in (1, 2) for more in (-1, 0, 1)]
 
 
 def pattern(size: int) -> bytes:
@@ -28,7 +30,9 @@ async def collect(store: BlobStore, digest: str) -> list[bytes]:
     return [chunk async for chunk in store.stream(digest)]
 
 
-@pytest.mark.parametrize("size", [0, 1, 524_288, MIB, 9 * MIB])
+@pytest.mark.parametrize(
+    "size", [0, 1, 4095, 4096, 4097, 524_288, MIB, 9 * MIB, *AROUND_WHAT_IS_WRITTEN_AT_ONCE]
+)
 async def test_gives_back_what_was_put_in(store: BlobStore, size: int) -> None:
     data = pattern(size)
     blob = await store.put(data, EXPLICIT)
@@ -202,6 +206,42 @@ async def test_shows_a_blob_without_copying_it(store: BlobStore, size: int) -> N
     with pytest.raises(BlobNotFound):
         async with store.view(NONE):
             pass
+
+
+async def test_what_was_shown_can_not_be_looked_at_afterwards(folder: BlobStore) -> None:
+    """Its memory shows another blob by then."""
+    blob = await folder.put(b"first", EXPLICIT)
+    async with folder.view(blob.digest) as view:
+        pass
+    with pytest.raises(ValueError, match="released"):
+        bytes(view)
+
+
+async def test_many_are_shown_at_once(store: BlobStore) -> None:
+    blobs = [await store.put(bytes([number]) * 10_000, EXPLICIT) for number in range(40)]
+
+    async def look(number: int) -> None:
+        async with store.view(blobs[number].digest) as view:
+            await asyncio.sleep(0.01)
+            assert view == bytes([number]) * 10_000
+
+    await asyncio.gather(*(look(number) for number in range(40)))
+
+
+async def test_cancelling_while_a_blob_is_read_is_safe(folder: BlobStore) -> None:
+    data = pattern(MIB)
+    blob = await folder.put(data, EXPLICIT)
+
+    async def look() -> bytes:
+        async with folder.view(blob.digest) as view:
+            return bytes(view)
+
+    for delay in (0.0, 0.0002, 0.0005, 0.001):
+        task = asyncio.create_task(look())
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert await look() == data
 
 
 async def test_reads_ranges(store: BlobStore) -> None:

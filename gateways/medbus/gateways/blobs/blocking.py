@@ -13,11 +13,12 @@ from medbus.schemas.events.base import Blob
 CHUNK: Final = 1024 * 1024
 """Bytes that are read and handed out at once."""
 
-_BUFFER: Final = 1024 * 1024
+_BUFFER: Final = 640 * 1024
 _BUFFERS_KEPT: Final = 32
 
 WRITTEN_AT_ONCE: Final = _BUFFER - PAGE
-"""Bytes that are collected before they are hashed and written. Most images are fewer: they take one write."""
+"""Bytes that are collected before they are hashed and written. Most images are fewer: they take one write,
+which costs far less of the processor than several that overlap with what arrives."""
 
 buffers: Final = Buffers(_BUFFER, _BUFFERS_KEPT)
 """What writers collect bytes in, from the second page on: the first is left for whatever may stand before
@@ -72,6 +73,7 @@ class BlockingWriter:
         self._buffer: memoryview | None = None
         self._filled = 0
         self._closed = False
+        self._failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +104,8 @@ class BlockingWriter:
             BlobStoreFull, BlobError: as `write`; nothing is kept.
         """
         self.check_open()
+        if self._failed:
+            raise BlobError("Bytes of this blob could not be written.", "Give it up and begin another one.")
         buffer, count = self.take()
         if buffer is None:
             buffer = buffers.take()
@@ -160,6 +164,9 @@ class BlockingWriter:
         try:
             self._digest.update(buffer[PAGE : PAGE + count])
             self._upload.write(buffer, count)
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             buffers.give(buffer)
 

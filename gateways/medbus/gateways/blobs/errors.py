@@ -6,7 +6,8 @@ from typing import Final
 
 from medbus.schemas.errors import MedbusError
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the operating system says where no space is left."""
 
 
 class BlobError(MedbusError):
@@ -44,7 +45,7 @@ class BlobStoreFull(BlobError):
 
 def disk_failed(error: OSError, where: Path) -> BlobError:
     """What an error of the operating system means for a blob store in a folder."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return BlobStoreFull(str(where))
     return BlobError(
         f"The blob folder {where} can't be used: {error.strerror or error}.",

@@ -1,27 +1,47 @@
-"""A segment that this process appends to: one blob at a time, past the page cache where the disk allows it.
-
-On a disk that keeps up, copying into the page cache and back out of it is what takes the time: written
-directly, half a megabyte is durable in a sixth of it.
-"""
+"""A segment that this process appends to: one blob at a time."""
 
 import contextlib
 import errno
-import fcntl
 import os
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from medbus.gateways.blobs.address import Digest
-from medbus.gateways.blobs.buffers import PAGE, rounded
+from medbus.gateways.blobs.buffers import PAGE, aligned, rounded
+from medbus.gateways.blobs.disk import (
+    Pages,
+    allocate,
+    locked,
+    open_direct,
+    read_into,
+    sync_file,
+    sync_folder,
+    write_all,
+)
+from medbus.gateways.blobs.errors import FULL
 from medbus.gateways.blobs.segment import Record, pack, scan
 
-STEP: Final = 32 * 1024 * 1024
-"""Bytes that a segment grows by."""
-
 SUFFIX: Final = ".segment"
-_DIRECT: Final = getattr(os, "O_DIRECT", 0)
+
+_STEP: Final = 32 * 1024 * 1024
+"""Bytes that a segment grows by; smaller steps make what is written in them slower."""
+
 _CHUNK: Final = 1024 * 1024
+
+
+class Adopted(NamedTuple):
+    """A segment that was taken over.
+
+    Attributes:
+        lane: to append to it.
+        start: from which offset on it was looked through.
+        found: the records from there on, by offset.
+    """
+
+    lane: "Lane"
+    start: int
+    found: list[tuple[int, Record]]
 
 
 class Lane:
@@ -32,11 +52,11 @@ class Lane:
         end: where the next record begins.
     """
 
-    def __init__(self, path: Path, file: int, end: int, length: int) -> None:
+    def __init__(self, path: Path, file: int, end: int) -> None:
         self.path = path
         self.end = end
         self._file = file
-        self._length = length
+        self._length = end
         self._id = UUID(path.stem)
 
     @classmethod
@@ -44,27 +64,37 @@ class Lane:
         """A new segment in a folder. Raises OSError."""
         while True:
             path = folder / f"{uuid4()}{SUFFIX}"
-            file = open_segment(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
-            if _locked(file):
-                _sync_folder(folder)
-                return cls(path, file, 0, 0)
+            file = open_direct(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+            if locked(file):
+                sync_folder(folder)
+                return cls(path, file, 0)
             os.close(file)  # another process took it for an abandoned one, and has it now
 
     @classmethod
-    def adopt(cls, path: Path, end: int) -> "tuple[Self, list[tuple[int, Record]]] | None":
-        """A segment that a process left, and its records from `end` on; None if another process has it.
+    def adopt(cls, path: Path, start: int) -> Adopted | None:
+        """Take over a segment that a process left; None if another process has it, or it is gone.
 
         What was not finished is cut off. The last record may not be whole after a power failure: then its
-        blob was never acknowledged, and it is cut off too. Raises OSError.
+        blob was never acknowledged, and it is cut off too. A damaged header does not hide what comes after.
+
+        Args:
+            start: up to where its records are known; a segment that is shorter is looked through anew.
+
+        Raises:
+            OSError: it can't be read or written.
         """
-        file = open_segment(path, os.O_RDWR)
         try:
-            if not _locked(file):
+            file = open_direct(path, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            if not locked(file) or os.fstat(file).st_nlink == 0:
                 os.close(file)
                 return None
             length = os.fstat(file).st_size
-            found = list(scan(lambda at: read_page(path, at), UUID(path.stem), end, length))
-            if found and not _whole(path, *found[-1]):
+            end = start = start if start <= length else 0
+            found = list(scan(Pages(file), UUID(path.stem), start, length, beyond_damage=True))
+            if found and not _whole(file, *found[-1]):
                 found.pop()
             if found:
                 end = found[-1][0] + found[-1][1].extent
@@ -74,7 +104,7 @@ class Lane:
             with contextlib.suppress(OSError):
                 os.close(file)
             raise
-        return cls(path, file, end, end), found
+        return Adopted(cls(path, file, end), start, found)
 
     def write(self, offset: int, buffer: memoryview, count: int) -> None:
         """Put bytes of the next record in their place.
@@ -108,9 +138,12 @@ class Lane:
         return offset
 
     def close(self) -> None:
-        """Cut off what was not used and let go of the file."""
+        """Cut off what was not used, and let go of the file; one without records is removed."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self.end)
+        if self.end == 0:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
         with contextlib.suppress(OSError):
             os.close(self._file)
 
@@ -118,26 +151,18 @@ class Lane:
         missing = position + len(view) - self._length
         if missing > 0:
             self._grow(missing)
-        while view:
-            written = os.pwrite(self._file, view, position)
-            position += written
-            view = view[written:]
+        write_all(self._file, view, position)
 
     def _grow(self, missing: int) -> None:
-        allocate = getattr(os, "posix_fallocate", None)
-        for step in (max(STEP, missing), missing):
-            try:
-                if allocate is None:
-                    os.ftruncate(self._file, self._length + step)
-                else:
-                    allocate(self._file, self._length, step)
-            except OSError as error:
-                # Less may fit.
-                if step == missing or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise
-            else:
-                self._length += step
-                return
+        step = max(missing, _STEP)
+        try:
+            allocate(self._file, self._length, step)
+        except OSError as error:
+            if step == missing or error.errno not in FULL:
+                raise
+            step = missing  # less may fit
+            allocate(self._file, self._length, step)
+        self._length += step
 
 
 def _filled(buffer: memoryview, count: int) -> memoryview:
@@ -147,55 +172,16 @@ def _filled(buffer: memoryview, count: int) -> memoryview:
     return buffer[:size]
 
 
-def open_segment(path: Path, flags: int) -> int:
-    """Open a file past the page cache, or through it where there is no other way."""
-    flags |= os.O_CLOEXEC
-    try:
-        return os.open(path, flags | _DIRECT, 0o640)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # The file system can't; it may have made the file all the same.
-        return os.open(path, flags & ~os.O_EXCL, 0o640)
+def _whole(file: int, offset: int, record: Record) -> bool:
+    return digest_at(file, offset + PAGE, record.size) == record.digest
 
 
-def read_page(path: Path, offset: int) -> bytes:
-    """A page of a segment."""
-    with path.open("rb") as file:
-        return os.pread(file.fileno(), PAGE, offset)
-
-
-def sync_file(file: int) -> None:
-    """Wait until the bytes of a file are on the disk."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:  # macOS: fsync alone does not reach the disk
-        fcntl.fcntl(file, full)
-    else:
-        os.fdatasync(file)
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _whole(path: Path, offset: int, record: Record) -> bool:
+def digest_at(file: int, start: int, size: int) -> bytes:
+    """The digest of so many bytes from an offset on. Raises OSError."""
     digest = Digest()
-    with path.open("rb") as file:
-        file.seek(offset + PAGE)
-        left = record.size
-        while left and (chunk := file.read(min(_CHUNK, left))):
-            digest.update(chunk)
-            left -= len(chunk)
-    return digest.raw == record.digest
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    buffer = aligned(min(_CHUNK, size))
+    for at in range(0, size, _CHUNK):
+        count = min(_CHUNK, size - at)
+        read_into(file, buffer[: rounded(count)], start + at)
+        digest.update(buffer[:count])
+    return digest.raw

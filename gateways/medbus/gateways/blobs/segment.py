@@ -2,8 +2,9 @@
 
 A segment is a row of records. A record is a header of one page and the bytes of a blob, filled up to whole
 pages. The header is written last, or in one with all else: where there is none the record was never finished,
-and the segment ends. Only the last record may be incomplete, after a power failure: it was not acknowledged.
-It names its segment and its place: bytes of an earlier, abandoned blob can't pass for one.
+and the segment ends; or, if records follow, it is damaged. Only the last record may be incomplete, after a
+power failure: it was not acknowledged. A header names its segment and its place: bytes of an earlier,
+abandoned blob can't pass for one.
 """
 
 import struct
@@ -49,10 +50,10 @@ def pack(record: Record, segment: UUID, offset: int) -> bytes:
 
 def unpack(data: bytes | memoryview, segment: UUID, offset: int) -> Record | None:
     """The record whose header this is; None if it is none, or belongs to another place."""
-    if len(data) < _HEADER.size + _CHECKSUM.size:
+    if len(data) < _HEADER.size + _CHECKSUM.size or data[:8] != MAGIC:
         return None
-    magic, name, place, digest, size, uid = _HEADER.unpack_from(data)
-    if (magic, name, place) != (MAGIC, segment.bytes, offset):
+    _, name, place, digest, size, uid = _HEADER.unpack_from(data)
+    if (name, place) != (segment.bytes, offset):
         return None
     if _CHECKSUM.unpack_from(data, _HEADER.size)[0] != crc32(data[: _HEADER.size]):
         return None
@@ -60,7 +61,7 @@ def unpack(data: bytes | memoryview, segment: UUID, offset: int) -> Record | Non
 
 
 def scan(
-    read: Callable[[int], bytes], segment: UUID, start: int, length: int
+    read: Callable[[int], bytes], segment: UUID, start: int, length: int, *, beyond_damage: bool = False
 ) -> Iterator[tuple[int, Record]]:
     """The records of a segment from an offset on, with their offsets.
 
@@ -69,10 +70,21 @@ def scan(
         segment: which it is.
         start: where a record begins, or the segment ends.
         length: of the file.
+        beyond_damage: whether to look for records also behind a page that is no header. Of a segment that
+            grows meanwhile none is passed over: what seemed a gap is looked at again from the other side.
     """
+    seen, gap = start, None
     while start + PAGE <= length:
         record = unpack(read(start), segment, start)
-        if record is None or start + record.extent > length:
+        if record is not None and start + record.extent <= length:
+            if gap is not None and start > seen:
+                seen, start, gap = start, gap, None
+                continue
+            yield start, record
+            start += record.extent
+            gap = None
+        elif beyond_damage:
+            gap = start if gap is None else gap
+            start += PAGE
+        else:
             return
-        yield start, record
-        start += record.extent

@@ -107,13 +107,16 @@ class BlobStore:
     async def view(self, digest: str) -> AsyncIterator[memoryview]:
         """All the bytes of a blob, verified, in memory that is used again afterwards. Errors as `stream`."""
         opened = self.blocking.view(digest)
-        entering = asyncio.ensure_future(self._run(opened.__enter__))
+
+        def leave(entering: asyncio.Future[memoryview]) -> None:
+            if not entering.cancelled() and entering.exception() is None:
+                opened.__exit__(None, None, None)
+
+        entering = asyncio.get_running_loop().run_in_executor(self._threads, opened.__enter__)
         try:
             view = await asyncio.shield(entering)
         except asyncio.CancelledError:
-            await asyncio.wait((entering,))
-            if entering.exception() is None:
-                opened.__exit__(None, None, None)
+            entering.add_done_callback(leave)
             raise
         try:
             yield view
@@ -215,14 +218,24 @@ class Writer:
         return blob
 
     async def abort(self) -> None:
-        """Leave nothing behind. Does nothing after `finish`, and a second time."""
-        running = self._running
-        if running is not None and not running.done():
-            await asyncio.wait((running,))
-        if running is not None and not running.cancelled():
-            running.exception()  # whatever it was, the blob is given up
+        """Leave nothing behind. Does nothing after `finish`, and a second time. Cancelled, it goes on."""
+        if self._running is None or self._running.done():
+            self._heed()
+            if self._writer.closed:
+                return
+        await asyncio.shield(asyncio.ensure_future(self._abort()))
+
+    async def _abort(self) -> None:
+        if self._running is not None and not self._running.done():
+            await asyncio.wait((self._running,))
+        self._heed()
         if not self._writer.closed:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._writer.abort)
+
+    def _heed(self) -> None:
+        """Whatever went wrong in a thread: the blob is given up."""
+        if self._running is not None and not self._running.cancelled():
+            self._running.exception()
 
     async def _wait(self) -> None:
         """Wait until what was begun is written; cancelled, it goes on, and `abort` waits for it."""

@@ -40,19 +40,22 @@ async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
     Raises:
         MedbusError: a part of it can't be had.
     """
-    async with _parts(settings, PynetdicomConnector) as (service, grants, executor), Acceptor(
-        service,
-        executor,
-        host=settings.host,
-        port=settings.port,
-        ae_title=settings.ae_title,
-        tls=None if settings.tls is None else server_context(settings.tls),
-        acse_timeout=settings.acse_timeout,
-        network_timeout=settings.network_timeout,
-        dimse_timeout=settings.dimse_timeout,
-        maximum_associations=settings.maximum_associations,
-        grace=settings.grace,
-    ) as acceptor:
+    async with (
+        _parts(settings, PynetdicomConnector) as (service, grants, executor),
+        Acceptor(
+            service,
+            executor,
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            tls=None if settings.tls is None else server_context(settings.tls),
+            acse_timeout=settings.acse_timeout,
+            network_timeout=settings.network_timeout,
+            dimse_timeout=settings.dimse_timeout,
+            maximum_associations=settings.maximum_associations,
+            grace=settings.grace,
+        ) as acceptor,
+    ):
         yield acceptor, grants
 
 
@@ -70,21 +73,24 @@ async def native_gateway(
     Raises:
         MedbusError: a part of it can't be had.
     """
-    async with _parts(settings, NetworkConnector) as (service, grants, executor), NativeAcceptor(
-        service,
-        executor,
-        host=settings.host,
-        port=settings.port,
-        ae_title=settings.ae_title,
-        tls=None if settings.tls is None else server_context(settings.tls),
-        acse_timeout=settings.acse_timeout,
-        network_timeout=settings.network_timeout,
-        dimse_timeout=settings.dimse_timeout,
-        maximum_associations=settings.maximum_associations,
-        grace=settings.grace,
-        sock=listener,
-        turns=turns,
-    ) as acceptor:
+    async with (
+        _parts(settings, NetworkConnector) as (service, grants, executor),
+        NativeAcceptor(
+            service,
+            executor,
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            tls=None if settings.tls is None else server_context(settings.tls),
+            acse_timeout=settings.acse_timeout,
+            network_timeout=settings.network_timeout,
+            dimse_timeout=settings.dimse_timeout,
+            maximum_associations=settings.maximum_associations,
+            grace=settings.grace,
+            sock=listener,
+            turns=turns,
+        ) as acceptor,
+    ):
         yield acceptor, grants
 
 
