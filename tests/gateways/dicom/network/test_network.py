@@ -114,18 +114,21 @@ async def test_several_fragments_may_share_a_pdu() -> None:
 
 
 async def test_a_silent_socket_is_closed_after_artim() -> None:
-    async with listening(Scripted(), acse_timeout=0.3) as acceptor:
-        async with connected(acceptor) as silent, connected(acceptor) as trickling:
-            begun = time.monotonic()
-            for byte in encode(request())[:200]:
-                trickling.writer.write(bytes((byte,)))
-                await asyncio.sleep(0.01)
-                if trickling.reader.at_eof():
-                    break
-            assert await silent.pdu() is None
-            assert await trickling.pdu() is None
-            assert 0.25 < time.monotonic() - begun < 1.5, "bytes now and then must not keep a socket open"
-            await echo(acceptor)
+    async with (
+        listening(Scripted(), acse_timeout=0.3) as acceptor,
+        connected(acceptor) as silent,
+        connected(acceptor) as trickling,
+    ):
+        begun = time.monotonic()
+        for byte in encode(request())[:200]:
+            trickling.writer.write(bytes((byte,)))
+            await asyncio.sleep(0.01)
+            if trickling.reader.at_eof():
+                break
+        assert await silent.pdu() is None
+        assert await trickling.pdu() is None
+        assert 0.25 < time.monotonic() - begun < 1.5, "bytes now and then must not keep a socket open"
+        await echo(acceptor)
 
 
 async def test_a_peer_that_does_not_close_after_its_rejection_is_closed() -> None:
@@ -569,17 +572,21 @@ async def test_at_the_end_running_associations_have_their_grace() -> None:
 
 async def test_after_the_grace_they_are_aborted() -> None:
     service = Scripted()
-    async with listening(service, grace=0.2) as acceptor:
-        async with connected(acceptor) as idle, connected(acceptor) as querying, connected(acceptor):
-            await idle.associate()
-            await querying.associate()
-            querying.writer.write(query(Field.C_FIND, 5))
-            begun = time.monotonic()
-            ending = asyncio.create_task(acceptor.__aexit__())
-            assert await idle.aborted() == Abort(source=0, reason=0)
-            await querying.aborted()
-            await ending
-            assert 0.15 < time.monotonic() - begun < 3
+    async with (
+        listening(service, grace=0.2) as acceptor,
+        connected(acceptor) as idle,
+        connected(acceptor) as querying,
+        connected(acceptor),
+    ):
+        await idle.associate()
+        await querying.associate()
+        querying.writer.write(query(Field.C_FIND, 5))
+        begun = time.monotonic()
+        ending = asyncio.create_task(acceptor.__aexit__())
+        assert await idle.aborted() == Abort(source=0, reason=0)
+        await querying.aborted()
+        await ending
+        assert 0.15 < time.monotonic() - begun < 3
 
 
 async def test_images_come_and_go_over_tls_and_the_certificate_is_evidence(tmp_path: Path) -> None:
@@ -616,11 +623,13 @@ async def test_images_come_and_go_over_tls_and_the_certificate_is_evidence(tmp_p
 @pytest.mark.parametrize("size", [0, 1, 16378, 16379, 3 * MIB + 17])
 async def test_an_image_that_is_read_in_a_thread_arrives_as_it_is(size: int) -> None:
     service, data = Scripted(), random.Random(4).randbytes(size)
-    async with listening(service) as acceptor:
-        async with Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester:
-            chunks = [data[start : start + MIB] for start in range(0, size, MIB)]
-            assert await requester.store(image("1.2.3", lambda: iter(chunks))) == SUCCESS
-            assert await requester.store(image("1.2.4", memoryview(data))) == SUCCESS
+    async with (
+        listening(service) as acceptor,
+        Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester,
+    ):
+        chunks = [data[start : start + MIB] for start in range(0, size, MIB)]
+        assert await requester.store(image("1.2.3", lambda: iter(chunks))) == SUCCESS
+        assert await requester.store(image("1.2.4", memoryview(data))) == SUCCESS
     assert service.images == {"1.2.3": data, "1.2.4": data}
 
 
@@ -630,12 +639,14 @@ async def test_an_image_that_can_not_be_read_to_its_end_does_not_look_whole() ->
         raise OSError("gone")
 
     service = Scripted()
-    async with listening(service) as acceptor:
-        async with Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester:
-            with pytest.raises(OSError, match="gone"):
-                await requester.store(image("1.2.3", broken))
-            with pytest.raises(Unreachable):
-                await requester.store(image("1.2.4", b"x"))
+    async with (
+        listening(service) as acceptor,
+        Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester,
+    ):
+        with pytest.raises(OSError, match="gone"):
+            await requester.store(image("1.2.3", broken))
+        with pytest.raises(Unreachable):
+            await requester.store(image("1.2.4", b"x"))
     assert service.images == {}
 
 
@@ -682,13 +693,15 @@ async def test_a_destination_that_is_none_is_unreachable(answer: Answer) -> None
 
 
 async def test_nothing_is_done_for_a_peer_under_an_association_of_this_side() -> None:
-    async with listening(Scripted()) as acceptor:
-        async with Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester:
-            [context_id] = [context.context_id for context in requester._association.contexts.values()]
-            asked = Command(field=Field.N_ACTION, requested_class=CT)
-            assert await requester.ask(context_id, asked) == Outcome(
-                0x0122, "no N-ACTION-RQ under this presentation context"
-            )
+    async with (
+        listening(Scripted()) as acceptor,
+        Requester("US", address(acceptor), [(CT, [IMPLICIT])]) as requester,
+    ):
+        [context_id] = [context.context_id for context in requester._association.contexts.values()]
+        asked = Command(field=Field.N_ACTION, requested_class=CT)
+        assert await requester.ask(context_id, asked) == Outcome(
+            0x0122, "no N-ACTION-RQ under this presentation context"
+        )
 
 
 async def test_whatever_comes_no_exception_gets_out() -> None:
@@ -732,9 +745,11 @@ async def test_two_gibibytes_need_little_memory() -> None:
             seen.append(process.memory_info().rss)
             yield piece
 
-    async with listening(service) as acceptor:
-        async with Requester("US", address(acceptor), [(CT, [IMPLICIT])], timeout=60) as requester:
-            assert await requester.store(image("1.2.3", content)) == SUCCESS
+    async with (
+        listening(service) as acceptor,
+        Requester("US", address(acceptor), [(CT, [IMPLICIT])], timeout=60) as requester,
+    ):
+        assert await requester.store(image("1.2.3", content)) == SUCCESS
     assert service.images == {"1.2.3": 2048 * MIB}
     grown = max(seen) - seen[0]
     assert grown < 24 * MIB, f"{grown // MIB} MiB for both sides"
