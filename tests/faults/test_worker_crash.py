@@ -26,7 +26,13 @@ async def service(tmp_path: Path) -> AsyncIterator[RunningService]:
         await asyncio.to_thread(running.start)
         modality = Apparatus(apparatus_id="A_CT#1", ae_title="A_CT1", modality="CT")
         await running.contract(
-            "A-hospital", Terms(name="A", roles=(Role.IMAGE_REGISTERING,), apparatuses=(modality,))
+            "A-hospital",
+            Terms(
+                name="A",
+                roles=(Role.IMAGE_REGISTERING,),
+                apparatuses=(modality,),
+                networks=("127.0.0.0/8",),
+            ),
         )
         yield running
         running.stop()

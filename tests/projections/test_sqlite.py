@@ -111,6 +111,8 @@ async def test_a_write_holds_the_file_from_its_first_statement(
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
     """A write-ahead log that is checkpointed early."""
     monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    # Much more than that is written in the second that is waited else.
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAUSE", 0.0)
     return 200_000
 
 

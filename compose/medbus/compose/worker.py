@@ -5,6 +5,7 @@ on SIGTERM, and ends when its parent is gone.
 """
 
 import asyncio
+import gc
 import hashlib
 import logging
 import os
@@ -139,6 +140,9 @@ async def run(name: str, ready_file: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def ready(address: str) -> None:
+        # What a process has by now it keeps: no use in looking through it for cycles again and again.
+        gc.collect()
+        gc.freeze()
         part = ready_file.with_suffix(".part")
         part.write_bytes(msgspec.json.encode({"address": address}))
         part.replace(ready_file)

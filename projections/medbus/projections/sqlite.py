@@ -40,6 +40,9 @@ BUSY_SECONDS = 5.0
 WAL_BYTES = 16 * 1024 * 1024
 """The write-ahead log is folded into the file when it is longer than this."""
 
+CHECKPOINT_PAUSE = 1.0
+"""Seconds until that is tried again after a reader held on to old pages."""
+
 _WRITING = (
     "PRAGMA journal_mode=WAL",
     # A power failure may take the last transactions but leaves the file whole; the log has them.
@@ -220,7 +223,7 @@ class SqliteStorage(Storage):
         if busy:
             # A reader holds on to old pages. It is not worth to wait for it: the next time will do.
             log.debug("%d of %d pages could be written back", done, pages)
-            self._checkpoint_due = time.monotonic() + 1.0
+            self._checkpoint_due = time.monotonic() + CHECKPOINT_PAUSE
 
     def _tidy(self, grace: float) -> None:
         with suppress(CatalogMissing), _turn(self._beside("turn")):

@@ -20,6 +20,9 @@ WRITTEN_AT_ONCE: Final = _BUFFER - PAGE
 """Bytes that are collected before they are hashed and written. Most images are fewer: they take one write,
 which costs far less of the processor than several that overlap with what arrives."""
 
+_HASHED_AT_ONCE: Final = 64 * 1024
+"""Bytes: BLAKE3 takes many lanes at once only of a longer piece."""
+
 buffers: Final = Buffers(_BUFFER, _BUFFERS_KEPT)
 """What writers collect bytes in, from the second page on: the first is left for whatever may stand before
 them."""
@@ -71,7 +74,7 @@ class BlockingWriter:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._digest = Digest()
         self._buffer: memoryview | None = None
-        self._filled = 0
+        self._filled = self._hashed = 0
         self._closed = False
         self._failed = False
 
@@ -110,7 +113,6 @@ class BlockingWriter:
         if buffer is None:
             buffer = buffers.take()
         try:
-            self._digest.update(buffer[PAGE : PAGE + count])
             self._upload.commit(self._digest, buffer, count)
         finally:
             buffers.give(buffer)
@@ -148,21 +150,29 @@ class BlockingWriter:
         count = min(len(view), WRITTEN_AT_ONCE - start)
         self._buffer[PAGE + start : PAGE + start + count] = view[:count]
         self._filled = start + count
+        if self._filled - self._hashed >= _HASHED_AT_ONCE:
+            self._hash()
         return count
 
     def take(self) -> tuple[memoryview | None, int]:
         """What was collected, to be given to `put`."""
+        self._hash()
         taken = self._buffer, self._filled
-        self._buffer, self._filled = None, 0
+        self._buffer, self._filled, self._hashed = None, 0, 0
         return taken
 
+    def _hash(self) -> None:
+        """Hash what was collected, while the processor's cache still has it."""
+        if self._buffer is not None and self._filled > self._hashed:
+            self._digest.update(self._buffer[PAGE + self._hashed : PAGE + self._filled])
+            self._hashed = self._filled
+
     def put(self, taken: tuple[memoryview | None, int]) -> None:
-        """Hash and write what was collected. Errors as `write`."""
+        """Write what was collected. Errors as `write`."""
         buffer, count = taken
         if buffer is None:
             return
         try:
-            self._digest.update(buffer[PAGE : PAGE + count])
             self._upload.write(buffer, count)
         except BaseException:
             self._failed = True
@@ -176,7 +186,7 @@ class BlockingWriter:
             raise BlobError("This blob was finished or given up.", "Begin another one.")
 
     def _give_back(self) -> None:
-        buffer, _ = self.take()
+        buffer, self._buffer = self._buffer, None
         if buffer is not None:
             buffers.give(buffer)
 

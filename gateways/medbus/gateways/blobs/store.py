@@ -167,7 +167,7 @@ class BlobStore:
 class Writer:
     """Writes one blob of which neither size nor digest are known in advance.
 
-    Bytes are copied once, into a buffer; while it is hashed and written in a thread the next one fills.
+    Bytes are copied once, into a buffer, and hashed; while it is written in a thread the next one fills.
     Leaving the context without `finish` aborts, also when the task is cancelled.
     """
 
