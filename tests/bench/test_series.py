@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from bench.images import CONDITIONS, STUDY_IMAGES, registered
-from bench.series import PADDING, SMALL, Series, small
+from bench.series import PADDING, Series
 from bench.slice import CT_IMAGE_STORAGE, uid
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 

@@ -16,10 +16,10 @@ from medbus.bus import Bus, Position, Record
 from medbus.bus.admin import create_topics
 from medbus.gateways.blobs import BlobStore
 from medbus.gateways.dicom.client import Peer
-from medbus.gateways.dicom.gateway import gateway, native_gateway
-from medbus.gateways.dicom.network.acceptor import Acceptor as NativeAcceptor
+from medbus.gateways.dicom.gateway import gateway, threaded_gateway
+from medbus.gateways.dicom.network.acceptor import Acceptor
 from medbus.gateways.dicom.outgoing import Outgoing
-from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
+from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor as ThreadedAcceptor
 from medbus.gateways.dicom.settings import Settings
 from medbus.gateways.dicom.status import Outcome
 from medbus.gateways.grants import Grants
@@ -182,9 +182,9 @@ class Site:
                     assert await self.database.reached(Position(partition, end - 1), PATIENCE)
 
 
-Implementation = Callable[[Settings], AbstractAsyncContextManager[tuple[Acceptor | NativeAcceptor, Grants]]]
+Implementation = Callable[[Settings], AbstractAsyncContextManager[tuple[Acceptor | ThreadedAcceptor, Grants]]]
 
-IMPLEMENTATIONS: dict[str, Implementation] = {"pynetdicom": gateway, "native": native_gateway}
+IMPLEMENTATIONS: dict[str, Implementation] = {"asyncio": gateway, "pynetdicom": threaded_gateway}
 """Every implementation of the gateway's data path; all pass the same tests."""
 
 

@@ -7,16 +7,17 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from medbus.bus import Bus
 from medbus.gateways.blobs import BlobStore
 from medbus.gateways.dicom.committing import Committing
 from medbus.gateways.dicom.finding import Finding
-from medbus.gateways.dicom.network.acceptor import Acceptor as NativeAcceptor
+from medbus.gateways.dicom.network.acceptor import Acceptor
 from medbus.gateways.dicom.network.connector import NetworkConnector
 from medbus.gateways.dicom.network.turns import Turns
 from medbus.gateways.dicom.outgoing import Connector
-from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
+from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor as ThreadedAcceptor
 from medbus.gateways.dicom.pynetdicom.connector import PynetdicomConnector
 from medbus.gateways.dicom.retrieving import Retrieving
 from medbus.gateways.dicom.service import DicomService
@@ -34,36 +35,10 @@ _SENDING_THREADS = 64
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[tuple[Acceptor, Grants]]:
-    """A running gateway, in this process.
-
-    Raises:
-        MedbusError: a part of it can't be had.
-    """
-    async with (
-        _parts(settings, PynetdicomConnector) as (service, grants, executor),
-        Acceptor(
-            service,
-            executor,
-            host=settings.host,
-            port=settings.port,
-            ae_title=settings.ae_title,
-            tls=None if settings.tls is None else server_context(settings.tls),
-            acse_timeout=settings.acse_timeout,
-            network_timeout=settings.network_timeout,
-            dimse_timeout=settings.dimse_timeout,
-            maximum_associations=settings.maximum_associations,
-            grace=settings.grace,
-        ) as acceptor,
-    ):
-        yield acceptor, grants
-
-
-@asynccontextmanager
-async def native_gateway(
+async def gateway(
     settings: Settings, *, listener: socket.socket | None = None, turns: Turns | None = None
-) -> AsyncIterator[tuple[NativeAcceptor, Grants]]:
-    """The same on asyncio: no thread for any association.
+) -> AsyncIterator[tuple[Acceptor, Grants]]:
+    """A running gateway, in this process.
 
     Args:
         settings: all of them.
@@ -75,23 +50,37 @@ async def native_gateway(
     """
     async with (
         _parts(settings, NetworkConnector) as (service, grants, executor),
-        NativeAcceptor(
-            service,
-            executor,
-            host=settings.host,
-            port=settings.port,
-            ae_title=settings.ae_title,
-            tls=None if settings.tls is None else server_context(settings.tls),
-            acse_timeout=settings.acse_timeout,
-            network_timeout=settings.network_timeout,
-            dimse_timeout=settings.dimse_timeout,
-            maximum_associations=settings.maximum_associations,
-            grace=settings.grace,
-            sock=listener,
-            turns=turns,
-        ) as acceptor,
+        Acceptor(service, executor, **_options(settings), sock=listener, turns=turns) as acceptor,
     ):
         yield acceptor, grants
+
+
+@asynccontextmanager
+async def threaded_gateway(settings: Settings) -> AsyncIterator[tuple[ThreadedAcceptor, Grants]]:
+    """The same on pynetdicom, with threads for each association: what the other one is compared with.
+
+    Raises:
+        MedbusError: a part of it can't be had.
+    """
+    async with (
+        _parts(settings, PynetdicomConnector) as (service, grants, executor),
+        ThreadedAcceptor(service, executor, **_options(settings)) as acceptor,
+    ):
+        yield acceptor, grants
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "ae_title": settings.ae_title,
+        "tls": None if settings.tls is None else server_context(settings.tls),
+        "acse_timeout": settings.acse_timeout,
+        "network_timeout": settings.network_timeout,
+        "dimse_timeout": settings.dimse_timeout,
+        "maximum_associations": settings.maximum_associations,
+        "grace": settings.grace,
+    }
 
 
 @asynccontextmanager
@@ -138,12 +127,12 @@ async def run(
         settings: all of them.
         stop: ends it.
         ready: called once.
-        listener, turns: as for `native_gateway`.
+        listener, turns: as for `gateway`.
 
     Raises:
         MedbusError: it can't start, or can't go on.
     """
-    async with native_gateway(settings, listener=listener, turns=turns) as (acceptor, grants):
+    async with gateway(settings, listener=listener, turns=turns) as (acceptor, grants):
         ready(f"{settings.host}:{acceptor.port}")
         # Without the decisions nobody could be let in: better to end and be started again.
         deaf = asyncio.create_task(grants.run())
