@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from bench.images import CONDITIONS, STUDY_IMAGES, registered
-from bench.series import PADDING, Series
-from bench.slice import CT_IMAGE_STORAGE, uid
+from bench.series import PADDING, Series, uid
+from bench.slice import CT_IMAGE_STORAGE
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from medbus.schemas.codec import Codec
