@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := schemas projections streams gateways compose tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format bench lock clean
+.PHONY: help demo test test-long check format bench bench-long lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ format: $(STAMP) ## Format the code
 
 bench: $(STAMP) ## Measure; one JSON line per figure in bench/results/latest.jsonl
 	$(BIN)/python -m bench $(ARGS)
+
+bench-long: $(STAMP) ## The same rate after 200,000 images, and memory over 20 minutes of small ones
+	$(BIN)/python -m bench --only sustained endurance --images 200000 --seconds 1200 $(ARGS)
 
 lock: ## Resolve the dependencies anew into constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -5,19 +5,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from bench import profile
 from bench.decision import decision
+from bench.endurance import endurance, sustained
 from bench.figure import Figure, Results
 from bench.footprint import footprint
-from bench.ingest import client_limit, ingest
+from bench.ingest import client_limit, ingest, many_associations
 from bench.log import log
 from bench.machine import Watch
-from bench.retrieval import retrieval
-from bench.stage import FULL, QUICK, Stage
+from bench.retrieval import find, retrieval
+from bench.stage import FULL, QUICK, Size, Stage
 from bench.visibility import visibility
 from medbus.schemas.errors import MedbusError
 
@@ -25,7 +27,19 @@ RESULTS = Path(__file__).parent / "results"
 
 MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
     each.__name__.replace("_", "-"): each
-    for each in (log, client_limit, decision, ingest, retrieval, visibility, footprint)
+    for each in (
+        log,
+        client_limit,
+        decision,
+        ingest,
+        retrieval,
+        find,
+        visibility,
+        footprint,
+        many_associations,
+        sustained,
+        endurance,
+    )
 }
 
 TABLE_WIDTH = 160
@@ -55,6 +69,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--repetitions", type=int, default=3, help="of everything that is compared (3)")
     parser.add_argument("--quick", action="store_true", help="fewer images and events: under two minutes")
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="small images before the rate is looked at again"
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="how long memory is watched")
     parser.add_argument("--list", action="store_true", help="say what can be measured")
     return parser.parse_args()
 
@@ -75,7 +93,7 @@ def main() -> int:
 
     watch = Watch()
     try:
-        with Stage(QUICK if given.quick else FULL, max(1, given.repetitions), say) as stage:
+        with Stage(size(given), max(1, given.repetitions), say) as stage:
             code = (
                 write_profile(stage)
                 if given.what == "profile"
@@ -89,6 +107,14 @@ def main() -> int:
         return 1
     console.print(watch.report(), soft_wrap=True)
     return code
+
+
+def size(given: argparse.Namespace) -> Size:
+    """How much is measured."""
+    chosen = QUICK if given.quick else FULL
+    if given.images is not None:
+        chosen = replace(chosen, fill=max(0, given.images))
+    return chosen if given.seconds is None else replace(chosen, seconds=max(1.0, given.seconds))
 
 
 def write_profile(stage: Stage) -> int:

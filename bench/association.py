@@ -1,23 +1,19 @@
 """A DICOM association of a client, as cheap as it can be: blocking socket, TCP_NODELAY, one large buffer."""
 
 import socket
-import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from bench import pdu
+from bench.inflow import Inflow, PeerFailed
 from bench.pdu import Context
-from medbus.schemas.errors import MedbusError
 
 SECONDS = 60.0
 """No answer for so long is a failure."""
 
 MAX_LENGTH = 131072
-
-
-class PeerFailed(MedbusError):
-    """A server refused, closed the connection, or answered what it must not."""
+"""Of the PDUs that we take, and of those that we send to a peer that takes longer ones: DCMTK's greatest."""
 
 
 class Association:
@@ -31,19 +27,20 @@ class Association:
 
     Attributes:
         limit: length of the longest P-DATA-TF to send.
+        receive: gives type and body of the next PDU; the body is good until the next call.
 
     Raises:
         PeerFailed: the server does not accept.
     """
 
     def __init__(self, port: int, called: str, calling: str, contexts: Sequence[Context]) -> None:
-        self._buffer = bytearray(MAX_LENGTH + 64)
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+        self.receive = Inflow(self._socket).receive
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.sendall(pdu.associate_request(called, calling, contexts, MAX_LENGTH))
             kind, body = self.receive()
-            self.limit = _limit(kind, bytes(body), contexts)
+            self.limit = agreed(kind, bytes(body), contexts)
         except BaseException:
             self._socket.close()
             raise
@@ -66,17 +63,8 @@ class Association:
         """Send PDUs that are encoded already."""
         self._socket.sendall(encoded)
 
-    def receive(self) -> tuple[int, memoryview]:
-        """Type and body of the next PDU; the body is good until the next call.
-
-        Raises:
-            PeerFailed: the server closed the connection.
-        """
-        kind, length = struct.unpack(">BxI", self._exactly(6))
-        return kind, self._exactly(length)
-
-    def status(self) -> int:
-        """The status of the response that comes next.
+    def response(self) -> dict[int, bytes]:
+        """The command set of the response that comes next.
 
         Raises:
             PeerFailed: something else came.
@@ -85,23 +73,24 @@ class Association:
         if kind == pdu.P_DATA_TF:
             for fragment in pdu.fragments(body):
                 if fragment.command and pdu.STATUS in (command := pdu.read_command(fragment.data)):
-                    return pdu.short(command[pdu.STATUS])
+                    return command
         raise PeerFailed(f"Instead of a response came PDU {kind}: {bytes(body[:64]).hex()}.")
 
-    def _exactly(self, length: int) -> memoryview:
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)
-        view = memoryview(self._buffer)[:length]
-        filled = 0
-        while filled < length:
-            count = self._socket.recv_into(view[filled:])
-            if not count:
-                raise PeerFailed("The server closed the connection.")
-            filled += count
-        return view
+    def status(self) -> int:
+        """The status of the response that comes next.
+
+        Raises:
+            PeerFailed: something else came.
+        """
+        return pdu.short(self.response()[pdu.STATUS])
 
 
-def _limit(kind: int, body: bytes, contexts: Sequence[Context]) -> int:
+def agreed(kind: int, body: bytes, contexts: Sequence[Context]) -> int:
+    """Length of the longest P-DATA-TF to send, after the answer to a proposal of contexts.
+
+    Raises:
+        PeerFailed: the answer is not that all are accepted.
+    """
     if kind != pdu.ASSOCIATE_AC:
         raise PeerFailed(f"The answer to A-ASSOCIATE-RQ was PDU {kind}: {body.hex()}.")
     limit, accepted = pdu.accepted(body)

@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from bench import pdu
-from bench.association import SECONDS, Association, PeerFailed
+from bench.association import SECONDS, Association
+from bench.inflow import PeerFailed
 from bench.pdu import Context
 from bench.slice import Slice
 from medbus.schemas.errors import MedbusError
@@ -85,10 +86,10 @@ def blast(port: int, called: str, slices: Sequence[Slice], associations: int = 1
             stack.enter_context(ours)
             senders.append(ours)
         for sender in senders:
-            _answer(sender, SECONDS)
+            answer(sender, SECONDS)
         for sender in senders:
             sender.send("go")
-        runs = [run for sender in senders if isinstance(run := _answer(sender, RUN_SECONDS), Run)]
+        runs = [run for sender in senders if isinstance(run := answer(sender, RUN_SECONDS), Run)]
     images = [image for run in runs for image in run.images]
     seconds = max(image.answered for image in images) - min(image.sent for image in images)
     return Run(images, seconds, sum(run.size for run in runs))
@@ -124,16 +125,21 @@ def send(association: Association, slices: Sequence[Slice], messages: Sequence[b
     return images
 
 
-def _answer(sender: "Connection[str, object]", seconds: float) -> object:
+def answer(sender: "Connection[str, object]", seconds: float) -> object:
+    """What a sender says next.
+
+    Raises:
+        PeerFailed: it says nothing for so long, or that it failed.
+    """
     if not sender.poll(seconds):
         raise PeerFailed(f"A sender did not get on within {seconds:.0f} s.")
     try:
-        answer = sender.recv()
+        said = sender.recv()
     except EOFError:
         raise PeerFailed("A sender ended without an answer.") from None
-    if isinstance(answer, MedbusError):
-        raise answer
-    return answer
+    if isinstance(said, MedbusError):
+        raise said
+    return said
 
 
 def _sender(parent: "Connection[object, str]", port: int, called: str, slices: Sequence[Slice]) -> None:

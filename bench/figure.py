@@ -135,6 +135,7 @@ def percentiles(
     *,
     peer: str | None = None,
     peer_runs: Sequence[Sequence[float]] = (),
+    p50_target: float | None = None,
     p99_target: float | None = None,
 ) -> list[Figure]:
     """Figures of the median and the 99th percentile of each run, in ms; the times are in seconds."""
@@ -142,19 +143,22 @@ def percentiles(
     def of(runs: Sequence[Sequence[float]], share: float) -> list[float]:
         return [percentile(run, share) * 1e3 for run in runs]
 
-    target = None if p99_target is None else Target(p99_target, at_most=True)
-    p50 = Figure(
-        name=f"{name}/p50", unit="ms", values=of(runs, 0.5), peer=peer, peer_values=of(peer_runs, 0.5)
-    )
-    p99 = Figure(
-        name=f"{name}/p99",
-        unit="ms",
-        values=of(runs, 0.99),
-        peer=peer,
-        peer_values=of(peer_runs, 0.99),
-        target=target,
-    )
-    return [p50, p99]
+    return [
+        Figure(
+            name=f"{name}/{rank}",
+            unit="ms",
+            values=of(runs, share),
+            peer=peer,
+            peer_values=of(peer_runs, share),
+            target=None if bound is None else Target(bound, at_most=True),
+        )
+        for rank, share, bound in (("p50", 0.5, p50_target), ("p99", 0.99, p99_target))
+    ]
+
+
+def at_least(factor: float, peer_values: Sequence[float]) -> Target | None:
+    """So many times the median of the peer's; no target where there is no peer."""
+    return Target(factor * statistics.median(peer_values), at_most=False) if peer_values else None
 
 
 def significant(value: float, digits: int = 4) -> float:

@@ -9,7 +9,8 @@ import msgspec
 import pydicom
 from pydicom.multival import MultiValue
 
-from bench.series import header, uid
+from bench.series import header
+from bench.slice import uid
 from medbus.schemas.conditions import conditions_of
 from medbus.schemas.events import Blob, Header, ImageRegistered, Instance, Meta, Patient, Series, Study
 

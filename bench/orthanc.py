@@ -24,18 +24,26 @@ class Orthanc(Server):
         program: where it is.
         folder: of all its data; it must be there.
         destinations: where C-MOVE may send to: AE title to port of loopback.
+        port: where it listens; by default a free one.
+
+    Attributes:
+        storage: folder of the images that it holds.
     """
 
-    def __init__(self, program: str, folder: Path, destinations: Mapping[str, int]) -> None:
-        port = free_port()
+    def __init__(
+        self, program: str, folder: Path, destinations: Mapping[str, int], port: int | None = None
+    ) -> None:
+        port = free_port() if port is None else port
+        self.storage = folder / "storage"
         settings = {
             "Name": "bench",
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
+            "StorageDirectory": str(self.storage),
+            "IndexDirectory": str(self.storage),
             "SyncStorageArea": True,
             "HttpServerEnabled": False,
             "DicomAet": AE_TITLE,
             "DicomPort": port,
+            "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowGet": True,
             "DicomAlwaysAllowMove": True,
             "DicomModalities": {title: [title, "127.0.0.1", each] for title, each in destinations.items()},

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+IMPLEMENTATION_CLASS = b"2.25.92735182316450273610348572019364785120"
+IMPLEMENTATION_VERSION = b"MEDBUS-BENCH"
 IMPLICIT_VR = "1.2.840.10008.1.2"
 EXPLICIT_VR = "1.2.840.10008.1.2.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
-C_STORE_RQ, C_GET_RQ, RESPONSE = 0x0001, 0x0010, 0x8000
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, RESPONSE = 0x0001, 0x0010, 0x0020, 0x0021, 0x8000
 COMMAND_FIELD, MESSAGE_ID, STATUS, AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE = (
     0x100,
     0x110,
@@ -18,6 +22,7 @@ COMMAND_FIELD, MESSAGE_ID, STATUS, AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE = (
     0x02,
     0x1000,
 )
+COMPLETED_SUBOPERATIONS = 0x1021
 NO_DATA_SET = 0x0101
 PENDING = (0xFF00, 0xFF01)
 
@@ -64,9 +69,9 @@ def associate_request(called: str, calling: str, contexts: Sequence[Context], ma
     )
     user = (
         _item(0x51, struct.pack(">I", max_length))
-        + _item(0x52, b"2.25.92735182316450273610348572019364785120")
+        + _item(0x52, IMPLEMENTATION_CLASS)
         + roles
-        + _item(0x55, b"MEDBUS-BENCH")
+        + _item(0x55, IMPLEMENTATION_VERSION)
     )
     body = (
         struct.pack(">HH16s16s32x", 1, 0, called.ljust(16).encode(), calling.ljust(16).encode())
@@ -75,6 +80,34 @@ def associate_request(called: str, calling: str, contexts: Sequence[Context], ma
         + _item(0x50, user)
     )
     return pdu(ASSOCIATE_RQ, body)
+
+
+def associate_accept(request: bytes, max_length: int) -> bytes:
+    """A-ASSOCIATE-AC: every context is accepted, in Explicit VR Little Endian where it is offered.
+
+    Args:
+        request: body of the A-ASSOCIATE-RQ.
+        max_length: of the P-DATA-TF PDUs that the acceptor takes.
+    """
+    results = b""
+    for kind, item in _items(request[68:]):
+        if kind == 0x20:
+            offered = [content for inner, content in _items(item[4:]) if inner == 0x40]
+            explicit = EXPLICIT_VR.encode()
+            chosen = explicit if explicit in offered else offered[0]
+            results += _item(0x21, struct.pack(">BBBB", item[0], 0, 0, 0) + _item(0x40, chosen))
+    user = (
+        _item(0x51, struct.pack(">I", max_length))
+        + _item(0x52, IMPLEMENTATION_CLASS)
+        + _item(0x55, IMPLEMENTATION_VERSION)
+    )
+    body = (
+        struct.pack(">HH64s", 1, 0, request[4:68])
+        + _item(0x10, APPLICATION_CONTEXT.encode())
+        + results
+        + _item(0x50, user)
+    )
+    return pdu(ASSOCIATE_AC, body)
 
 
 def accepted(body: bytes) -> tuple[int, set[int]]:
@@ -177,23 +210,46 @@ def store_response(request: Mapping[int, bytes]) -> bytes:
 
 def get_request(number: int) -> bytes:
     """The command set of a C-GET-RQ at the Study Root (PS3.7 section 9.3.3.1)."""
-    return command_set(
-        {
-            AFFECTED_SOP_CLASS: STUDY_ROOT_GET,
-            COMMAND_FIELD: C_GET_RQ,
-            MESSAGE_ID: number,
-            0x700: 0,
-            0x800: 1,
-        }
-    )
+    return command_set(_query(STUDY_ROOT_GET, C_GET_RQ, number))
+
+
+def move_request(number: int, destination: str) -> bytes:
+    """The command set of a C-MOVE-RQ at the Study Root to an AE title (PS3.7 section 9.3.4.1)."""
+    title = destination + " " * (len(destination) % 2)
+    return command_set({**_query(STUDY_ROOT_MOVE, C_MOVE_RQ, number), 0x600: title})
+
+
+def find_request(number: int) -> bytes:
+    """The command set of a C-FIND-RQ at the Study Root (PS3.7 section 9.3.2.1)."""
+    return command_set(_query(STUDY_ROOT_FIND, C_FIND_RQ, number))
+
+
+def _query(sop_class_uid: str, field: int, number: int) -> dict[int, str | int]:
+    return {AFFECTED_SOP_CLASS: sop_class_uid, COMMAND_FIELD: field, MESSAGE_ID: number, 0x700: 0, 0x800: 1}
+
+
+class Key(NamedTuple):
+    """An element of an identifier (PS3.4 section C.2.2.2); an empty value asks for what there is."""
+
+    group: int
+    element: int
+    vr: str
+    value: str = ""
+
+
+def identifier(level: str, *keys: Key) -> bytes:
+    """An identifier at a query/retrieve level, Explicit VR Little Endian; its keys in ascending order."""
+    encoded = b""
+    for key in sorted([Key(0x0008, 0x0052, "CS", level), *keys]):
+        value = key.value.encode()
+        value += (b"\0" if key.vr == "UI" else b" ") * (len(value) % 2)
+        encoded += struct.pack("<HH2sH", key.group, key.element, key.vr.encode(), len(value)) + value
+    return encoded
 
 
 def study_identifier(study_instance_uid: str) -> bytes:
-    """The identifier that asks for a whole study (PS3.4 section C.6.2.1), Explicit VR Little Endian."""
-    study = even(study_instance_uid.encode())
-    return struct.pack("<HH2sH6s", 0x0008, 0x0052, b"CS", 6, b"STUDY ") + (
-        struct.pack("<HH2sH", 0x0020, 0x000D, b"UI", len(study)) + study
-    )
+    """The identifier that asks for a whole study (PS3.4 section C.6.2.1)."""
+    return identifier("STUDY", Key(0x0020, 0x000D, "UI", study_instance_uid))
 
 
 def short(value: bytes) -> int:

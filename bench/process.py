@@ -14,7 +14,7 @@ from typing import Self
 
 import psutil
 
-from bench.association import PeerFailed
+from bench.inflow import PeerFailed
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0

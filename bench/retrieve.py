@@ -1,30 +1,22 @@
-"""Getting a study back: a C-GET client that counts and forgets, and C-MOVE to a storescp that forgets."""
+"""Getting a study back: a C-GET client that counts and forgets, and one for C-MOVE that only waits."""
 
-import os
-import subprocess
 import time
 from typing import NamedTuple
 
 from bench import pdu
-from bench.association import Association, PeerFailed
-from bench.blast import RUN_SECONDS
+from bench.association import Association
+from bench.inflow import PeerFailed
 from bench.pdu import Context
-from bench.process import NODELAY, dcmtk
 from bench.slice import CT_IMAGE_STORAGE
 
 CALLING = "FETCH"
 
 
 class Retrieved(NamedTuple):
-    """What came: images, bytes with their commands, and seconds from the request to the final response."""
+    """What was sent: how many images, and seconds from the request to the final response."""
 
     images: int
-    size: int
     seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds
 
 
 def c_get(port: int, called: str, study_instance_uid: str) -> Retrieved:
@@ -43,7 +35,7 @@ def c_get(port: int, called: str, study_instance_uid: str) -> Retrieved:
         request = pdu.message(
             1, pdu.get_request(1), pdu.study_identifier(study_instance_uid), association.limit
         )
-        images = size = 0
+        images = 0
         command, storing = b"", dict[int, bytes]()
         start = time.monotonic()
         association.send(request)
@@ -51,7 +43,6 @@ def c_get(port: int, called: str, study_instance_uid: str) -> Retrieved:
             kind, body = association.receive()
             if kind != pdu.P_DATA_TF:
                 raise PeerFailed(f"{called} answered a C-GET with PDU {kind}.")
-            size += len(body)
             for fragment in pdu.fragments(body):
                 if not fragment.command:
                     if fragment.last and storing:
@@ -70,29 +61,36 @@ def c_get(port: int, called: str, study_instance_uid: str) -> Retrieved:
                     raise PeerFailed(
                         f"{called} ended a C-GET with status {status:04X}H after {images} images."
                     )
-                return Retrieved(images, size, time.monotonic() - start)
+                return Retrieved(images, time.monotonic() - start)
 
 
-def c_move(port: int, called: str, study_instance_uid: str, destination: str) -> float:
-    """Have a study sent to a destination; returns the seconds that it took, the start of movescu included.
+def c_move(port: int, called: str, study_instance_uid: str, destination: str) -> Retrieved:
+    """Have a study sent to a destination.
+
+    Args:
+        port: of the server, on loopback.
+        called: its AE title.
+        study_instance_uid: what to send.
+        destination: AE title that the server knows.
 
     Raises:
-        PeerFailed: it was not sent as a whole.
+        PeerFailed: the server does not answer, or not with success.
     """
-    program = dcmtk("movescu") or "movescu"
-    start = time.monotonic()
-    done = subprocess.run(
-        [
-            *(program, "-S", "-aet", CALLING, "-aec", called, "-aem", destination),
-            *("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study_instance_uid}"),
-            *("127.0.0.1", str(port)),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env={**os.environ, **NODELAY},
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise PeerFailed(f"movescu failed: {done.stderr.decode(errors='replace')[-300:]}")
-    return time.monotonic() - start
+    with Association(port, called, CALLING, [Context(1, pdu.STUDY_ROOT_MOVE)]) as association:
+        request = pdu.message(
+            1,
+            pdu.move_request(1, destination),
+            pdu.study_identifier(study_instance_uid),
+            association.limit,
+        )
+        start = time.monotonic()
+        association.send(request)
+        while True:
+            elements = association.response()
+            status = pdu.short(elements[pdu.STATUS])
+            if status in pdu.PENDING:
+                continue
+            if status != 0:
+                raise PeerFailed(f"{called} ended a C-MOVE with status {status:04X}H.")
+            seconds = time.monotonic() - start
+            return Retrieved(pdu.short(elements[pdu.COMPLETED_SUBOPERATIONS]), seconds)

@@ -1,6 +1,5 @@
 """Synthetic CT studies: a phantom of a chest with a scanner's noise; they compress as real ones do."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
@@ -12,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from bench.slice import Slice
+from bench.slice import Slice, uid
 
 SIZE = 512
 PADDING = -2000
@@ -24,6 +23,10 @@ FIELDS = 8
 
 Pixels = npt.NDArray[np.int16]
 Field = npt.NDArray[np.float32]
+
+
+SMALL = 16
+"""Rows and columns of the images that only fill up."""
 
 
 class Series:
@@ -70,10 +73,19 @@ class Series:
         )
 
 
-def uid(name: str) -> str:
-    """A UID of 44 characters from a text (PS3.5 annex B.2): any one can take the place of any other."""
-    digest = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "big")
-    return f"2.25.{10**38 + digest % 10**38}"
+def small(folder: Path) -> Slice:
+    """An image of few pixels with a header as all have it; of it, any number can be made.
+
+    Args:
+        folder: where its file is written; it must be there.
+    """
+    uids = (uid("small"), uid("small/series"), uid("small/image"))
+    data_set = header(uids, 0)
+    data_set.Rows = data_set.Columns = SMALL
+    data_set.PixelData = np.arange(SMALL * SMALL, dtype="<i2").tobytes()
+    file = folder / "small.dcm"
+    pydicom.dcmwrite(file, data_set, enforce_file_format=True)
+    return Slice(file, uids, uids)
 
 
 def header(uids: tuple[str, str, str], number: int) -> FileDataset:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import blast, process, retrieve, storescu
+from bench import blast, process, query, retrieve, storescu
 from medbus.compose.home import Home, NotRunning, ServiceStatus
+from medbus.compose.service import DICOM, kind
 from medbus.schemas.errors import MedbusError
 
 AE_TITLE = "MEDBUS"
@@ -95,9 +96,20 @@ class Service:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Its processes by component."""
-        parts = {each.name: each.pids[0] for each in self.status.components if each.pids}
-        return {SUPERVISOR: self.pid, **parts}
+        """All its processes by component, those that a component has started itself included; numbered where
+        one has several."""
+        found = {SUPERVISOR: self.pid}
+        for part in self.status.components:
+            family = [each.pid for pid in part.pids for each in process.tree(pid)]
+            found |= {
+                f"{part.name}/{number}" if number else part.name: pid for number, pid in enumerate(family)
+            }
+        return found
+
+    @property
+    def gateways(self) -> tuple[int, ...]:
+        """The processes that speak DICOM."""
+        return tuple(pid for name, pid in self.pids.items() if kind(name.partition("/")[0]) == DICOM)
 
     def verify(self) -> None:
         """Check that nothing had to be restarted while it was measured.
@@ -119,7 +131,7 @@ class Service:
         raise ServiceFailed(f"medbus did not come up: {self._said()}")
 
     def _contract(self) -> None:
-        titles = (blast.CALLING, storescu.CALLING, retrieve.CALLING)
+        titles = (blast.CALLING, storescu.CALLING, retrieve.CALLING, query.CALLING)
         apparatuses = [f"CT#{number}={title}/CT" for number, title in enumerate(titles, start=1)]
         apparatuses += [f"{title}={title}@127.0.0.1:{port}" for title, port in self.destinations.items()]
         roles = ("image-registering", "image-receiving", "image-sending")

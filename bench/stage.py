@@ -3,7 +3,7 @@
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +12,13 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from bench import orthanc, storescp
+from bench import dcmqrscp, fill, orthanc, sink
+from bench.dcmqrscp import Dcmqrscp
 from bench.orthanc import Orthanc
-from bench.series import Series
+from bench.series import Series, small
 from bench.service import Service
+from bench.sink import Sink
 from bench.slice import Slice
-from bench.storescp import Storescp
 from medbus.schemas.errors import MedbusError
 
 
@@ -29,18 +30,30 @@ class Size:
         slices: of a CT study of 512 KiB each.
         events: for replay and rebuild.
         requests: one after the other, where latencies are measured.
+        fill: small images between the first and the second look at the rate.
+        endurance: small images while memory is watched, at most.
+        seconds: for them, at most.
     """
 
     slices: int
     events: int
     requests: int
+    fill: int
+    endurance: int = 2_000_000
+    seconds: float = 15.0
 
 
-FULL = Size(slices=400, events=60_000, requests=300)
-QUICK = Size(slices=100, events=8_000, requests=100)
+FULL = Size(slices=400, events=60_000, requests=300, fill=4_000)
+QUICK = Size(slices=100, events=8_000, requests=100, fill=500, seconds=5.0)
 
-COPIES = 50
+COPIES = 70
 """The studies that all servers together keep until the end, rounded up."""
+
+SMALL_BYTES = 16_384
+"""What a small image takes on the disk with its events and rows, rounded up."""
+
+IMAGES_A_SECOND = 3_000
+"""More small images a second than any server here takes."""
 
 
 class Stage:
@@ -87,7 +100,9 @@ class Stage:
         self._stack.close()
 
     def _check_space(self) -> None:
-        needed = self.size.slices * COPIES * 512 * 1024
+        size = self.size
+        few = size.fill + min(size.endurance, int(size.seconds * IMAGES_A_SECOND))
+        needed = size.slices * COPIES * 512 * 1024 + few * SMALL_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise MedbusError(
@@ -108,13 +123,18 @@ class Stage:
         return self.series.study(uuid4().hex)
 
     @cached_property
+    def small(self) -> Slice:
+        """What any number of small images can be made from."""
+        return small(self.new_folder("small"))
+
+    def small_images(self) -> Iterator[Slice]:
+        """Endless small images that nobody has seen yet, in studies of `fill.STUDY_IMAGES`."""
+        return fill.images(self.small, uuid4().hex)
+
+    @cached_property
     def destinations(self) -> dict[str, int]:
-        """Where C-MOVE may send to: AE title to port of loopback; empty if DCMTK is not installed."""
-        if not storescp.installed():
-            self.say(storescp.INSTALL)
-            return {}
-        server = self._stack.enter_context(Storescp(self.new_folder("destination"), keep=False))
-        return {storescp.AE_TITLE: server.port}
+        """Where C-MOVE may send to: AE title to port of loopback."""
+        return {sink.AE_TITLE: self._stack.enter_context(Sink(self.new_folder("destination"))).port}
 
     @cached_property
     def service(self) -> Service:
@@ -130,6 +150,14 @@ class Stage:
             self.say(orthanc.INSTALL)
             return None
         return self._stack.enter_context(Orthanc(program, self.new_folder("orthanc"), self.destinations))
+
+    @cached_property
+    def dcmqrscp(self) -> Dcmqrscp | None:
+        """The peer for what goes out, running; None if it is not installed."""
+        if not dcmqrscp.installed():
+            self.say(dcmqrscp.INSTALL)
+            return None
+        return self._stack.enter_context(Dcmqrscp(self.new_folder("dcmqrscp"), self.destinations))
 
     def new_folder(self, name: str) -> Path:
         """An empty folder."""

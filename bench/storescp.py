@@ -1,6 +1,6 @@
-"""DCMTK's storescp: takes images and either forgets them or writes files, neither synced nor indexed.
+"""DCMTK's storescp: takes images and writes files, neither synced nor indexed.
 
-No peer for a service, but it shows how fast the clients are, and it is the destination of C-MOVE.
+No peer for a service, but it shows how fast the clients are.
 """
 
 from pathlib import Path
@@ -20,15 +20,22 @@ class Storescp(Server):
     """A storescp of our own; use with `with`.
 
     Args:
-        folder: of its log, and of the images if they are kept; it must be there.
-        keep: whether images are written to files.
+        folder: of its log and the images; it must be there.
     """
 
-    def __init__(self, folder: Path, *, keep: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         port = free_port()
-        keeping = ["+B", "-od", str(folder)] if keep else ["--ignore"]
         super().__init__(
-            [dcmtk("storescp") or "storescp", "--fork", "-pdu", "131072", *keeping, str(port)],
+            [
+                dcmtk("storescp") or "storescp",
+                "--fork",
+                "-pdu",
+                "131072",
+                "+B",
+                "-od",
+                str(folder),
+                str(port),
+            ],
             port=port,
             log=folder / "storescp.log",
             environment=NODELAY,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.association import PeerFailed
 from bench.blast import RUN_SECONDS
+from bench.inflow import PeerFailed
 from bench.process import NODELAY, dcmtk
 from bench.slice import Slice
 

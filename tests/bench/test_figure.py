@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.figure import Figure, Results, Target, number, percentile, percentiles, significant
+from bench.figure import Figure, Results, Target, at_least, number, percentile, percentiles, significant
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -98,3 +98,8 @@ def test_every_run_has_its_own_percentiles_in_milliseconds() -> None:
 def test_numbers_are_as_exact_as_measurements_are(value: float, rounded: float, text: str) -> None:
     assert significant(value) == rounded
     assert number(value) == text
+
+
+def test_a_target_may_be_so_many_times_what_the_peer_reaches() -> None:
+    assert at_least(3, [100, 300, 200]) == Target(600, at_most=False)
+    assert at_least(3, []) is None

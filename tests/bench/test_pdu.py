@@ -5,7 +5,7 @@ from io import BytesIO
 
 import pydicom
 import pytest
-from bench import pdu
+from bench import pdu, query
 from bench.pdu import Context
 from bench.slice import CT_IMAGE_STORAGE
 from hypothesis import given
@@ -99,3 +99,36 @@ def test_a_message_comes_back_whole_from_pdus_within_the_limit(data: bytes, limi
 def test_uids_are_padded_to_even_length(value: str) -> None:
     assert len(pdu.even(value.encode())) == 6
     assert pdu.uid(pdu.even(value.encode())) == value
+
+
+def test_an_acceptance_of_ours_is_what_pynetdicom_reads() -> None:
+    contexts = [Context(1, "1.2.3", pdu.IMPLICIT_VR), Context(3, CT_IMAGE_STORAGE)]
+    request = pdu.associate_request("CALLED", "CALLING", contexts, 16384)
+    encoded = pdu.associate_accept(request[6:], 65536)
+    assert pdu.accepted(encoded[6:]) == (65536, {1, 3})
+    read = A_ASSOCIATE_AC()
+    read.decode(encoded)
+    assert read.encode() == encoded
+    assert [each.transfer_syntax for each in read.presentation_context] == [pdu.IMPLICIT_VR, pdu.EXPLICIT_VR]
+
+
+def test_the_requests_of_query_and_retrieval_are_command_sets() -> None:
+    find, move = command(pdu.find_request(3)), command(pdu.move_request(4, "ODD"))
+    assert (find.AffectedSOPClassUID, find.CommandField, find.MessageID) == (pdu.STUDY_ROOT_FIND, 0x0020, 3)
+    assert (move.AffectedSOPClassUID, move.CommandField, move.MessageID) == (pdu.STUDY_ROOT_MOVE, 0x0021, 4)
+    assert move.MoveDestination == "ODD"
+    assert find.CommandDataSetType == move.CommandDataSetType == 1
+
+
+def test_an_identifier_is_a_data_set() -> None:
+    encoded = query.of_images("1.2.3", "1.2.34")
+    read = command(encoded)
+    assert read.is_little_endian
+    assert not read.is_implicit_VR
+    assert (read.QueryRetrieveLevel, read.StudyInstanceUID, read.SeriesInstanceUID) == (
+        "IMAGE",
+        "1.2.3",
+        "1.2.34",
+    )
+    assert (read.SOPInstanceUID, read.InstanceNumber) == ("", None)
+    assert list(read.keys()) == sorted(read.keys())

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from bench import fill
 from bench.images import CONDITIONS, STUDY_IMAGES, registered
-from bench.series import PADDING, Series, uid
-from bench.slice import CT_IMAGE_STORAGE
+from bench.series import PADDING, SMALL, Series, small
+from bench.slice import CT_IMAGE_STORAGE, uid
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from medbus.schemas.codec import Codec
@@ -67,6 +68,17 @@ def test_pixels_compress_as_those_of_real_ct_do(series: Series) -> None:
     for file in series.files:
         pixels = pydicom.dcmread(file).PixelData
         assert 1.7 < len(pixels) / len(zlib.compress(pixels, 1)) < 2.6
+
+
+def test_small_images_have_the_header_of_all_and_few_pixels(tmp_path: Path) -> None:
+    small_ = small(tmp_path)
+    made = list(islice(fill.images(small_, "one"), fill.STUDY_IMAGES + 1))
+    assert len({each.sop_instance_uid for each in made}) == len(made)
+    assert len({each.study_instance_uid for each in made}) == 2
+    image = pydicom.dcmread(BytesIO(made[-1].part10()))
+    assert (image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID) == made[-1].new
+    assert image.pixel_array.shape == (SMALL, SMALL)
+    assert 2_000 < made[-1].size < 4_000
 
 
 def test_uids_have_one_length() -> None:
