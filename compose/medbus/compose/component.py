@@ -59,7 +59,7 @@ class ProcessComponent:
         environment: asked at every start for what it finds in its environment beside ours.
         ready_file: where it writes a JSON object when it is ready; `address` in it is shown.
         logs: folder of the log files.
-        inherited: descriptors that it shares with us.
+        inherited: asked at every start for the descriptors that it shares with us.
         start_seconds: how long it may take to be ready.
         stop_seconds: how long it may take to end.
     """
@@ -72,7 +72,7 @@ class ProcessComponent:
         environment: Callable[[], Mapping[str, str]],
         ready_file: Path,
         logs: Path,
-        inherited: Sequence[int] = (),
+        inherited: Callable[[], Sequence[int]] = tuple,
         start_seconds: float = 30.0,
         stop_seconds: float = 15.0,
     ) -> None:
@@ -103,7 +103,7 @@ class ProcessComponent:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, **self.environment()},
-            pass_fds=self.inherited,
+            pass_fds=self.inherited(),
             start_new_session=True,  # Ctrl-C is for the supervisor, which stops its children in order
         )
         self._copy = asyncio.create_task(self._copy_log(self._process))

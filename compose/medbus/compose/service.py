@@ -115,7 +115,7 @@ class Service:
         self._watcher = watcher
         self._broker = None if settings.kafka else BrokerComponent(settings)
         self._dicom = DicomPort(settings.dicom_host, settings.dicom_port)
-        self._supervisor = Supervisor((), self._tell)
+        self._supervisor = Supervisor(self._components(), self._tell)
 
     @property
     def bootstrap(self) -> str:
@@ -140,7 +140,6 @@ class Service:
             stack.enter_context(self.home.locked())
             if DICOM in self._only:
                 stack.enter_context(self._dicom)
-            self._supervisor = Supervisor(self._components(), self._tell)
             await self._supervisor.run(stop, up)
 
     def _components(self) -> Sequence[Component]:
@@ -159,7 +158,7 @@ class Service:
             environment=lambda: self._environment(name),
             ready_file=ready,
             logs=self.home.logs,
-            inherited=self._dicom.descriptors if kind(name) == DICOM else (),
+            inherited=(lambda: self._dicom.descriptors) if kind(name) == DICOM else tuple,
         )
 
     def _environment(self, name: str) -> dict[str, str]:
