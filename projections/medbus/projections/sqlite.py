@@ -15,7 +15,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
@@ -117,27 +117,28 @@ class SqliteStorage(Storage):
             await asyncio.to_thread(self._stop)
 
     async def read(self, work: Work[T]) -> T:
+        async def attempt(file: _File) -> T:
+            return await (await self._readers(file)).do(work)
+
+        return await self._on_current(attempt)
+
+    async def look(self, statement: Select[Any], parameters: Mapping[str, str]) -> tuple[Any, ...] | None:
+        # A look takes 10 µs in this thread. To ask another thread for it would take ten times as long.
+        async def attempt(file: _File) -> tuple[Any, ...] | None:
+            row: tuple[Any, ...] | None = self._look(file).execute(_text(statement), parameters).fetchone()
+            return row
+
+        return await self._on_current(attempt)
+
+    async def _on_current(self, attempt: "Callable[[_File], Awaitable[T]]") -> T:
         while True:
             file = self._current()
             try:
-                return await (await self._readers(file)).do(work)
+                return await attempt(file)
             except (OperationalError, sqlite3.OperationalError):
                 # It may have been replaced, and removed, between looking and opening.
                 if self._current() == file:
                     raise
-
-    async def look(self, statement: Select[Any], parameters: Mapping[str, str]) -> tuple[Any, ...] | None:
-        # A look takes 10 µs in this thread. To ask another thread for it would take ten times as long.
-        text = _text(statement)
-        while True:
-            file = self._current()
-            try:
-                row: tuple[Any, ...] | None = self._look(file).execute(text, parameters).fetchone()
-            except sqlite3.OperationalError:
-                if self._current() == file:
-                    raise
-            else:
-                return row
 
     def _look(self, file: "_File") -> sqlite3.Connection:
         old = self._looking
