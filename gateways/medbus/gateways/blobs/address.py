@@ -58,7 +58,5 @@ def key_of(address: str) -> str:
     Raises:
         BlobNotFound: it is no address.
     """
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise BlobNotFound(address)
-    return f"blake3/{match[1][:2]}/{match[1]}"
+    name = digest_of(address).hex()
+    return f"blake3/{name[:2]}/{name}"

@@ -94,8 +94,10 @@ class Lane:
             length = os.fstat(file).st_size
             end = start = start if start <= length else 0
             found = list(scan(Pages(file), UUID(path.stem), start, length, beyond_damage=True))
-            if found and not _whole(file, *found[-1]):
-                found.pop()
+            if found:
+                at, last = found[-1]
+                if digest_at(file, at + PAGE, last.size) != last.digest:
+                    found.pop()
             if found:
                 end = found[-1][0] + found[-1][1].extent
             if end < length:
@@ -170,10 +172,6 @@ def _filled(buffer: memoryview, count: int) -> memoryview:
     size = PAGE + rounded(count)
     buffer[PAGE + count : size] = bytes(size - PAGE - count)
     return buffer[:size]
-
-
-def _whole(file: int, offset: int, record: Record) -> bool:
-    return digest_at(file, offset + PAGE, record.size) == record.digest
 
 
 def digest_at(file: int, start: int, size: int) -> bytes:

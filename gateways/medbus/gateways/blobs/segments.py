@@ -4,7 +4,6 @@ What stands in a folder from before there were segments, one file for each blob,
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from uuid import UUID
 
 from medbus.gateways.blobs.address import Digest, digest_of, key_of
 from medbus.gateways.blobs.buffers import PAGE, Buffers, aligned, rounded
-from medbus.gateways.blobs.disk import make_folder, open_direct, opened, read_into, read_page, sync_file
+from medbus.gateways.blobs.disk import make_folder, opened, read_into, read_page, sync_file
 from medbus.gateways.blobs.errors import FULL, BlobCorrupted, BlobError, BlobNotFound, disk_failed
 from medbus.gateways.blobs.index import Place
 from medbus.gateways.blobs.lane import Lane, digest_at
@@ -215,15 +214,12 @@ class Segments:
     def _opened(self, extent: Extent) -> Iterator[int]:
         with self._guarded():
             try:
-                file = open_direct(extent.path, os.O_RDONLY)
+                with opened(extent.path) as file:
+                    yield file
             except FileNotFoundError as error:
                 raise BlobError(
                     f"The file {extent.path.name} is missing.", f"Restore {self.root} from a backup."
                 ) from error
-            try:
-                yield file
-            finally:
-                os.close(file)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
