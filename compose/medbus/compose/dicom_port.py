@@ -5,14 +5,12 @@ import tempfile
 from types import TracebackType
 from typing import IO, Self
 
+from medbus.gateways.dicom.network.listening import listen
 from medbus.gateways.dicom.network.turns import SIZE
 from medbus.schemas.errors import SettingsError
 
 LISTENER, TURNS = "MEDBUS_DICOM_LISTENER", "MEDBUS_DICOM_TURNS"
 """Variables by which a process learns the numbers of the descriptors that it has inherited."""
-
-WAITING = 128
-"""Connections that may wait to be taken up, for example while a process is started again."""
 
 
 class DicomPort:
@@ -34,8 +32,7 @@ class DicomPort:
     def __enter__(self) -> Self:
         host, port = self._address
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self._socket = socket.create_server(address[:2], family=family, backlog=WAITING)
+            self._socket = listen(host, port)
         except OSError as error:
             raise SettingsError(
                 f"Port {port} at {host} can't be listened at: {error}.",

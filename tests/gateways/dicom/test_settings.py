@@ -5,15 +5,15 @@ from typing import cast
 
 from pynetdicom import _config
 
-import medbus.gateways.dicom.pynetdicom as adapter
+from medbus.gateways.dicom import limits
 from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor
 from medbus.gateways.dicom.service import DicomService
 from medbus.gateways.dicom.settings import Settings
 
 
 def test_pynetdicom_is_set_for_storage_of_anything_by_many() -> None:
-    assert adapter.ACSE_TIMEOUT <= 5
-    assert adapter.MAXIMUM_ASSOCIATIONS >= 100
+    assert limits.ACSE_TIMEOUT <= 5
+    assert limits.MAXIMUM_ASSOCIATIONS >= 100
     assert _config.STORE_RECV_CHUNKED_DATASET
     assert _config.UNRESTRICTED_STORAGE_SERVICE
     settings = Settings(bootstrap="", database="", blobs="")

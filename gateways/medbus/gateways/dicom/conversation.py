@@ -65,6 +65,44 @@ _ANSWER_TO: dict[RejectionReason, tuple[Rejection, Diagnostic]] = {
 }
 
 
+_IN_WORDS: dict[Diagnostic, str] = {
+    CALLING_AE_TITLE_NOT_RECOGNIZED: "calling AE title not recognized",
+    CALLED_AE_TITLE_NOT_RECOGNIZED: "called AE title not recognized",
+    TEMPORARY_CONGESTION: "temporary congestion",
+    LOCAL_LIMIT_EXCEEDED: "local limit exceeded",
+}
+
+
+def rejection_in_words(result: int, source: int, reason: int) -> str:
+    """What a peer did that answered with an A-ASSOCIATE-RJ, after its name."""
+    how = "permanently" if result == Rejection.PERMANENT else "for now"
+    why = _IN_WORDS.get(Diagnostic(source, reason), "no reason given")
+    return f"rejected the association {how}: {why}"
+
+
+def admit(called: str, own: str, *, stopping: bool, standing: int, maximum: int) -> None:
+    """Let a peer in so far that the service is asked what it may do.
+
+    Args:
+        called: the AE title that it called.
+        own: the gateway's.
+        stopping: whether the gateway stops.
+        standing: how many associations there are.
+        maximum: how many there may be.
+
+    Raises:
+        AssociationRefused: it is not let in, whatever it may do.
+    """
+    if called != own:
+        raise AssociationRefused(
+            Rejection.PERMANENT, CALLED_AE_TITLE_NOT_RECOGNIZED, f"called AE title {called!r}"
+        )
+    if stopping:
+        raise AssociationRefused(Rejection.TRANSIENT, TEMPORARY_CONGESTION, "the gateway stops")
+    if standing >= maximum:
+        raise AssociationRefused(Rejection.TRANSIENT, LOCAL_LIMIT_EXCEEDED, "too many associations")
+
+
 class Conversation:
     """An accepted association.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medbus.bus.settings import DEFAULT_PREFIX
+from medbus.gateways.dicom.limits import ACSE_TIMEOUT, MAXIMUM_ASSOCIATIONS
 from medbus.gateways.dicom.storing import PUBLISH_TIMEOUT
 from medbus.gateways.grants import DECISION_TIMEOUT
 
@@ -65,9 +66,9 @@ class Settings:
     source: str = "gateway-dicom"
     decision_timeout: float = DECISION_TIMEOUT
     publish_timeout: float = PUBLISH_TIMEOUT
-    acse_timeout: float = 5.0
+    acse_timeout: float = ACSE_TIMEOUT
     network_timeout: float = 60.0
     dimse_timeout: float = 60.0
-    maximum_associations: int = 128
+    maximum_associations: int = MAXIMUM_ASSOCIATIONS
     grace: float = 5.0
     ready_file: Path | None = None

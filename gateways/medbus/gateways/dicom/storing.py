@@ -128,7 +128,7 @@ class Storing:
 
     async def receive(
         self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[Buffer]
-    ) -> "Received":
+    ) -> Received:
         """Take an image as it comes, and check it. Then `complete` it, or `abandon` it.
 
         Args:
@@ -154,7 +154,7 @@ class Storing:
             raise
         return Received(request, grant, head, writer)
 
-    async def complete(self, image: "Received") -> None:
+    async def complete(self, image: Received) -> None:
         """Make an image that has come durable, and register it. Returns when both are done.
 
         Raises:
@@ -176,7 +176,7 @@ class Storing:
         finally:
             await image.writer.abort()
 
-    async def abandon(self, image: "Received") -> None:
+    async def abandon(self, image: Received) -> None:
         """Let go of an image that nobody waits for any more. Does nothing after `complete`."""
         await image.writer.abort()
 

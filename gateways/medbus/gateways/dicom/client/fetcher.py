@@ -8,10 +8,11 @@ from medbus.gateways.dicom import part10
 from medbus.gateways.dicom.client.finder import STUDY_ROOT_FIND, SYNTAXES, ask, keys_of
 from medbus.gateways.dicom.client.peer import Peer, Work
 from medbus.gateways.dicom.command import Field
+from medbus.gateways.dicom.dimse import outcome_of
 from medbus.gateways.dicom.outgoing import CONTEXTS_PER_ASSOCIATION, Unreachable
 from medbus.gateways.dicom.presentation import QUERY_RETRIEVE, UNCOMPRESSED, Operation, Root
 from medbus.gateways.dicom.pynetdicom.inflow import CutShort
-from medbus.gateways.dicom.pynetdicom.messages import Message, outcome_of
+from medbus.gateways.dicom.pynetdicom.messages import Message
 from medbus.gateways.dicom.pynetdicom.requester import Requester
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, is_pending
 from medbus.gateways.dicom.values import is_uid

@@ -6,11 +6,6 @@ From below: `connection` moves bytes, `provider` is the upper layer service prov
 
 from typing import Final
 
-MAXIMUM_ASSOCIATIONS: Final = 128
-
-ACSE_TIMEOUT: Final = 5.0
-"""Seconds for a peer to say what it wants: silent sockets must not stay for long."""
-
 MAXIMUM_PDU: Final = 1024 * 1024
 """The longest P-DATA-TF that this side asks for and sends, in bytes."""
 

@@ -12,17 +12,23 @@ from typing import Final, Self
 
 from medbus.gateways.dicom.command import MalformedCommand
 from medbus.gateways.dicom.conversation import (
-    CALLED_AE_TITLE_NOT_RECOGNIZED,
-    LOCAL_LIMIT_EXCEEDED,
     NO_REASON,
-    TEMPORARY_CONGESTION,
     AssociationRefused,
     Conversation,
     Rejection,
+    admit,
 )
-from medbus.gateways.dicom.network import ACSE_TIMEOUT, MAXIMUM_ASSOCIATIONS, negotiation
+from medbus.gateways.dicom.limits import (
+    ABORT_SECONDS,
+    ACSE_TIMEOUT,
+    CONNECTIONS_PER_ASSOCIATION,
+    MAXIMUM_ASSOCIATIONS,
+    OPENING_TIMEOUT,
+)
+from medbus.gateways.dicom.network import negotiation
 from medbus.gateways.dicom.network.association import Association
 from medbus.gateways.dicom.network.connection import Connection
+from medbus.gateways.dicom.network.listening import listen
 from medbus.gateways.dicom.network.provider import Ended, Provider
 from medbus.gateways.dicom.network.serving import Served
 from medbus.gateways.dicom.network.turns import YIELD, Turns
@@ -34,14 +40,6 @@ from medbus.schemas.events import Evidence
 
 log = logging.getLogger(__name__)
 
-_CONNECTIONS_PER_ASSOCIATION: Final = 4
-_WAITING: Final = 128
-"""Connections that may wait to be accepted."""
-
-_OPENING_TIMEOUT: Final = 30.0
-"""Seconds; the grants have their own, shorter limit, this one is for what nobody thought of."""
-
-_ABORT_SECONDS: Final = 3.0
 _BREATHER: Final = 0.2
 """Seconds without a look at the listener when the process has no descriptor left."""
 
@@ -120,7 +118,7 @@ class Acceptor:
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
-        self._listener = self._given if self._given is not None else await self._listen()
+        self._listener = self._given if self._given is not None else await asyncio.to_thread(self._listen)
         self._listener.setblocking(False)
         self._listening = asyncio.create_task(self._accept(), name="dicom-listener")
         return self
@@ -146,19 +144,16 @@ class Acceptor:
             else:
                 provider.abort()
         if self._connections:
-            await asyncio.wait(self._connections, timeout=_ABORT_SECONDS)
+            await asyncio.wait(self._connections, timeout=ABORT_SECONDS)
         for task in self._connections:
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections)
 
-    async def _listen(self) -> socket.socket:
+    def _listen(self) -> socket.socket:
         host, port = self._address
         try:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, _, _, _, address = found[0]
-            return socket.create_server(address[:2], family=family, backlog=_WAITING)
+            return listen(host, port)
         except OSError as error:
             raise MedbusError(
                 f"Port {port} at {host} can't be listened at: {error}.", "Choose another with --port."
@@ -177,8 +172,7 @@ class Acceptor:
                 log.warning("a connection can't be accepted: %s", error)
                 await asyncio.sleep(_BREATHER)
                 continue
-            if self.connections >= _CONNECTIONS_PER_ASSOCIATION * self._maximum:
-                # Silent connections are many only when somebody means harm.
+            if self.connections >= CONNECTIONS_PER_ASSOCIATION * self._maximum:
                 connected.close()
                 continue
             task = asyncio.create_task(self._connected(connected, str(address[0])), name="dicom-association")
@@ -228,7 +222,7 @@ class Acceptor:
             certificate=hashlib.sha256(certificate).hexdigest() if certificate else None,
         )
         try:
-            with self._place(evidence):
+            with self._place(request):
                 await self._served(provider, request, evidence)
         except AssociationRefused as error:
             log.info("association of %s refused: %s", evidence.calling_ae_title, error)
@@ -239,21 +233,19 @@ class Acceptor:
         await provider.linger()
 
     @contextlib.contextmanager
-    def _place(self, evidence: Evidence) -> Iterator[None]:
+    def _place(self, request: AssociateRequest) -> Iterator[None]:
         """While an association stands, or is asked for.
 
         Raises:
             AssociationRefused: it can't be let in, whatever it may do.
         """
-        called = evidence.called_ae_title
-        if called != self._ae_title:
-            raise AssociationRefused(
-                Rejection.PERMANENT, CALLED_AE_TITLE_NOT_RECOGNIZED, f"called AE title {called!r}"
-            )
-        if self._stopping:
-            raise AssociationRefused(Rejection.TRANSIENT, TEMPORARY_CONGESTION, "the gateway stops")
-        if self._standing >= self._maximum:
-            raise AssociationRefused(Rejection.TRANSIENT, LOCAL_LIMIT_EXCEEDED, "too many associations")
+        admit(
+            request.called_ae_title,
+            self._ae_title,
+            stopping=self._stopping,
+            standing=self._standing,
+            maximum=self._maximum,
+        )
         self._count(1)
         try:
             yield
@@ -302,7 +294,7 @@ class Acceptor:
         reading = provider.read_ahead()
         try:
             await asyncio.wait(
-                (opening, reading), timeout=_OPENING_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+                (opening, reading), timeout=OPENING_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
             )
             if opening.done():
                 return opening.result()

@@ -11,17 +11,12 @@ from typing import Final, Self
 import msgspec
 
 from medbus.gateways.dicom import command as commands
-from medbus.gateways.dicom.command import MEDIUM_PRIORITY, Command, Field, MalformedCommand
+from medbus.gateways.dicom.command import Command, MalformedCommand
+from medbus.gateways.dicom.dimse import fragment_length, next_message_id, outcome_of, store_request
+from medbus.gateways.dicom.limits import LONGEST_COMMAND, LONGEST_IDENTIFIER
+from medbus.gateways.dicom.network import MAXIMUM_PDU
 from medbus.gateways.dicom.network.connection import Buffer
-from medbus.gateways.dicom.network.messages import (
-    LONGEST_COMMAND,
-    LONGEST_IDENTIFIER,
-    command_pdus,
-    data_pdus,
-    fragment_length,
-    next_message_id,
-    outcome_of,
-)
+from medbus.gateways.dicom.network.messages import command_pdus, data_pdus
 from medbus.gateways.dicom.network.provider import SERVICE_PROVIDER, Ended, Provider
 from medbus.gateways.dicom.outgoing import Outgoing, Unreachable
 from medbus.gateways.dicom.status import Outcome
@@ -68,8 +63,6 @@ class DataSet:
         self._provider = provider
         self._context_id = context_id
         self.complete = not follows
-        self.size = 0
-        """Bytes so far."""
 
     def __aiter__(self) -> Self:
         return self
@@ -89,10 +82,8 @@ class DataSet:
             raise CutShort("asked for release in the middle of a data set")
         if item.command or item.context_id != self._context_id:
             raise MalformedCommand("A message began in the middle of another one.")
-        data = item.data
         self.complete = item.last
-        self.size += len(data)
-        return data
+        return item.data
 
     async def read(self) -> bytes:
         """All of it, where it is short. Errors as `__anext__`."""
@@ -159,13 +150,13 @@ class Association:
         self.leaving = False
         """Whether the peer has asked for release."""
         self._provider = provider
-        self._length = fragment_length(maximum)
+        self._length = fragment_length(maximum, MAXIMUM_PDU)
         self._window = asyncio.Semaphore(window)
         self._executor = executor
         self._sending = asyncio.Lock()
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._message_id = 0
-        provider.on_over = self._over
+        provider.on_over = self._drop_waiting
 
     @property
     def alive(self) -> bool:
@@ -239,19 +230,9 @@ class Association:
             Unreachable: the peer is gone, or does not respond.
         """
         context = self.accepted(image.sop_class_uid)[image.transfer_syntax_uid]
-        originator, originator_message_id = image.originator or ("", None)
         async with self._window:
             message_id = self.next_message_id()
-            request = Command(
-                field=Field.C_STORE,
-                has_data=True,
-                message_id=message_id,
-                priority=MEDIUM_PRIORITY,
-                affected_class=image.sop_class_uid,
-                affected_instance=image.sop_instance_uid,
-                originator=originator,
-                originator_message_id=originator_message_id,
-            )
+            request = store_request(image, message_id)
             content = image.content
             if callable(content):
                 sending = self._send_stream(context.context_id, request, content())
@@ -365,9 +346,6 @@ class Association:
             log.debug("%s that nobody waits for", command.name)
         elif not waiting.done():
             waiting.set_result(response)
-
-    def _over(self) -> None:
-        self._drop_waiting()
 
     def _drop_waiting(self) -> None:
         for waiting in self._waiting.values():

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 
 from pydicom.dataset import Dataset
 
-from medbus.gateways.dicom import identifier
-from medbus.gateways.dicom.command import Command, Field
+from medbus.gateways.dicom import dimse, identifier
 from medbus.gateways.dicom.network.requester import Requester
 from medbus.gateways.dicom.outgoing import Address, Contexts, Outgoing
-from medbus.gateways.dicom.presentation import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, UNCOMPRESSED
+from medbus.gateways.dicom.presentation import STORAGE_COMMITMENT, UNCOMPRESSED
 from medbus.gateways.dicom.status import Outcome
 
 
@@ -53,13 +52,7 @@ class NetworkConnector:
         contexts = [(STORAGE_COMMITMENT, UNCOMPRESSED)]
         async with self._requester(address, contexts, receiving=[STORAGE_COMMITMENT]) as requester:
             context_id, syntax = requester.context(STORAGE_COMMITMENT)
-            request = Command(
-                field=Field.N_EVENT_REPORT,
-                has_data=True,
-                affected_class=STORAGE_COMMITMENT,
-                affected_instance=STORAGE_COMMITMENT_INSTANCE,
-                event_type=event_type,
-            )
+            request = dimse.commitment_report(event_type)
             return await requester.ask(context_id, request, identifier.encode(information, syntax))
 
     def _requester(self, address: Address, contexts: Contexts, receiving: Collection[str] = ()) -> Requester:

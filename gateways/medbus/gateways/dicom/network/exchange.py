@@ -7,13 +7,12 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from medbus.gateways.dicom import identifier
-from medbus.gateways.dicom.command import Command, Field
+from medbus.gateways.dicom import dimse, identifier
+from medbus.gateways.dicom.command import Command
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.network.association import Association, Context
 from medbus.gateways.dicom.network.provider import Ended
 from medbus.gateways.dicom.outgoing import Counts, Outgoing, Unreachable
-from medbus.gateways.dicom.presentation import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from medbus.gateways.dicom.status import Code, Outcome
 
 log = logging.getLogger(__name__)
@@ -82,26 +81,13 @@ class Exchange:
             counts: of sub-operations, where there are some.
             remaining: whether the remaining sub-operations are told.
         """
-        request = self.command
-        response = Command(
-            field=request.field,
-            response=True,
-            has_data=data is not None,
-            responds_to=request.message_id or 0,
-            affected_class=request.affected_class or request.requested_class,
-            affected_instance=request.affected_instance or request.requested_instance,
-            action_type=request.action_type,
-            status=outcome.code,
-            error_comment=outcome.comment,
-            remaining=counts.remaining if counts is not None and remaining else None,
-            completed=counts.completed if counts is not None else None,
-            failed=counts.failed if counts is not None else None,
-            warning=counts.warning if counts is not None else None,
+        answer = dimse.response(
+            self.command, outcome, has_data=data is not None, counts=counts, remaining=remaining
         )
         try:
-            await self.association.send(self.context.context_id, response, data)
+            await self.association.send(self.context.context_id, answer, data)
         except Ended as error:
-            log.debug("no response to %s: the peer %s", request.name, error)
+            log.debug("no response to %s: the peer %s", self.command.name, error)
 
     # What a handler uses while the request is under way:
 
@@ -129,14 +115,7 @@ class Exchange:
         """
         if not self.association.alive:
             raise Unreachable("left before the report, and has no address")
-        request = Command(
-            field=Field.N_EVENT_REPORT,
-            has_data=True,
-            message_id=self.association.next_message_id(),
-            affected_class=STORAGE_COMMITMENT,
-            affected_instance=STORAGE_COMMITMENT_INSTANCE,
-            event_type=event_type,
-        )
+        request = dimse.commitment_report(event_type, self.association.next_message_id())
         data = identifier.encode(information, self.transfer_syntax)
         try:
             await self.association.send(self.context.context_id, request, data)

@@ -10,11 +10,12 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Final, Self
 
+from medbus.gateways.dicom import dimse
 from medbus.gateways.dicom.command import Command, Field, MalformedCommand
+from medbus.gateways.dicom.conversation import rejection_in_words
 from medbus.gateways.dicom.network import negotiation
 from medbus.gateways.dicom.network.association import Association, Message
 from medbus.gateways.dicom.network.connection import Connection
-from medbus.gateways.dicom.network.messages import outcome_of
 from medbus.gateways.dicom.network.provider import Ended, Provider
 from medbus.gateways.dicom.outgoing import Address, Contexts, Outgoing, Unreachable
 from medbus.gateways.dicom.status import Code, Outcome
@@ -23,12 +24,6 @@ from medbus.gateways.dicom.upper.states import Event
 
 log = logging.getLogger(__name__)
 
-_REJECTIONS: Final = {
-    (1, 3): "calling AE title not recognized",
-    (1, 7): "called AE title not recognized",
-    (3, 1): "temporary congestion",
-    (3, 2): "local limit exceeded",
-}
 _FAREWELL: Final = 5.0
 """Seconds for the peer to agree to the release, or to close the connection."""
 
@@ -138,7 +133,7 @@ class Requester:
             Unreachable: the peer is gone, or does not respond.
         """
         response = await self._association.ask(context_id, request, data, self.timeout)
-        return outcome_of(response.command)
+        return dimse.outcome_of(response.command)
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
@@ -191,7 +186,7 @@ class Requester:
             raise Unreachable(str(error)) from error
         provider.stop_artim()
         if isinstance(answer, AssociateReject):
-            raise Unreachable(_refusal(answer))
+            raise Unreachable(rejection_in_words(answer.result, answer.source, answer.reason))
         if not isinstance(answer, AssociateAccept):  # which the states do not let happen
             raise TypeError(f"{answer!r} where an A-ASSOCIATE-AC was to come")
         agreed = negotiation.outcome(proposed, answer)
@@ -224,22 +219,9 @@ class Requester:
         if command.field == Field.C_CANCEL:
             return
         await message.data.drain()
-        response = Command(
-            field=command.field,
-            response=True,
-            responds_to=command.message_id or 0,
-            affected_class=command.affected_class or command.requested_class,
-            affected_instance=command.affected_instance or command.requested_instance,
-            status=Code.UNRECOGNIZED_OPERATION,
-        )
-        await self._association.send(message.context.context_id, response)
+        refused = dimse.response(command, Outcome(Code.UNRECOGNIZED_OPERATION))
+        await self._association.send(message.context.context_id, refused)
 
 
 async def _nothing() -> None:
     """Nothing is under way that a release would have to wait for."""
-
-
-def _refusal(answer: AssociateReject) -> str:
-    reason = _REJECTIONS.get((answer.source, answer.reason), "no reason given")
-    how = "permanently" if answer.result == 1 else "for now"
-    return f"rejected the association {how}: {reason}"

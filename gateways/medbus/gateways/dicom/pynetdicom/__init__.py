@@ -5,10 +5,6 @@ pynetdicom's switches are of the process, so they are set here, before anything 
 
 from pynetdicom import _config
 
-MAXIMUM_ASSOCIATIONS = 128
-ACSE_TIMEOUT = 5.0
-"""Seconds for a peer to say what it wants: silent sockets must not stay for long."""
-
 MAXIMUM_PDU = 256 * 1024
 """The longest P-DATA-TF that this side asks for, in bytes."""
 

@@ -14,7 +14,13 @@ from typing import Any, Self
 from pynetdicom import AE
 from pynetdicom.transport import AddressInformation, RequestHandler, ThreadedAssociationServer
 
-from medbus.gateways.dicom.pynetdicom import ACSE_TIMEOUT, MAXIMUM_ASSOCIATIONS, MAXIMUM_PDU
+from medbus.gateways.dicom.limits import (
+    ABORT_SECONDS,
+    ACSE_TIMEOUT,
+    CONNECTIONS_PER_ASSOCIATION,
+    MAXIMUM_ASSOCIATIONS,
+)
+from medbus.gateways.dicom.pynetdicom import MAXIMUM_PDU
 from medbus.gateways.dicom.pynetdicom.association import ServedAssociation
 from medbus.gateways.dicom.pynetdicom.bridge import Bridge
 from medbus.gateways.dicom.pynetdicom.serving import Serving
@@ -23,9 +29,6 @@ from medbus.gateways.dicom.service import DicomService
 from medbus.schemas.errors import MedbusError
 
 log = logging.getLogger(__name__)
-
-_CONNECTIONS_PER_ASSOCIATION = 4
-_ABORT_SECONDS = 3.0
 
 
 class Acceptor:
@@ -126,7 +129,7 @@ class Acceptor:
             await asyncio.sleep(0.05)
         if left := self._serving.abort():
             log.warning("%d associations were cut off after %g s", left, self._grace)
-        end = time.monotonic() + _ABORT_SECONDS
+        end = time.monotonic() + ABORT_SECONDS
         while self._serving.associations and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -152,8 +155,8 @@ class Server(ThreadedAssociationServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether to take a connection: silent ones are many only when somebody means harm."""
-        return self.serving.connections < _CONNECTIONS_PER_ASSOCIATION * self.ae.maximum_associations
+        """Whether to take a connection."""
+        return self.serving.connections < CONNECTIONS_PER_ASSOCIATION * self.ae.maximum_associations
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.info("connection from %s failed", client_address[0], exc_info=True)

@@ -8,11 +8,10 @@ from concurrent.futures import Executor
 from pydicom.dataset import Dataset
 from pynetdicom.presentation import PresentationContext
 
-from medbus.gateways.dicom import identifier
-from medbus.gateways.dicom.command import Command, Field
+from medbus.gateways.dicom import dimse, identifier
+from medbus.gateways.dicom.command import Command
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.outgoing import Counts, Outgoing, Unreachable
-from medbus.gateways.dicom.presentation import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from medbus.gateways.dicom.pynetdicom import messages
 from medbus.gateways.dicom.pynetdicom.association import ServedAssociation
 from medbus.gateways.dicom.pynetdicom.messages import Message
@@ -78,23 +77,10 @@ class Exchange:
         """
         if not self.association.is_established:
             return
-        request = self.command
-        response = Command(
-            field=request.field,
-            response=True,
-            has_data=data is not None,
-            responds_to=request.message_id or 0,
-            affected_class=request.affected_class or request.requested_class,
-            affected_instance=request.affected_instance or request.requested_instance,
-            action_type=request.action_type,
-            status=outcome.code,
-            error_comment=outcome.comment,
-            remaining=counts.remaining if counts is not None and remaining else None,
-            completed=counts.completed if counts is not None else None,
-            failed=counts.failed if counts is not None else None,
-            warning=counts.warning if counts is not None else None,
+        answer = dimse.response(
+            self.command, outcome, has_data=data is not None, counts=counts, remaining=remaining
         )
-        messages.send(self.association, self.message.context_id, response, data)
+        messages.send(self.association, self.message.context_id, answer, data)
 
     # What a handler on the event loop uses while the request is under way:
 
@@ -121,14 +107,7 @@ class Exchange:
         """
         if not self.alive():
             raise Unreachable("left before the report, and has no address")
-        request = Command(
-            field=Field.N_EVENT_REPORT,
-            has_data=True,
-            message_id=1,
-            affected_class=STORAGE_COMMITMENT,
-            affected_instance=STORAGE_COMMITMENT_INSTANCE,
-            event_type=event_type,
-        )
+        request = dimse.commitment_report(event_type, 1)
         data = identifier.encode(information, self.transfer_syntax)
         messages.send(self.association, self.message.context_id, request, data)
 

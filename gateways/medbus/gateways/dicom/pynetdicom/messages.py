@@ -11,11 +11,13 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from medbus.gateways.dicom import command as commands
-from medbus.gateways.dicom.command import MEDIUM_PRIORITY, Command, Field
+from medbus.gateways.dicom.command import Command, Field
+from medbus.gateways.dicom.dimse import fragment_length, outcome_of, store_request
+from medbus.gateways.dicom.limits import LONGEST_COMMAND, LONGEST_IDENTIFIER
 from medbus.gateways.dicom.outgoing import Outgoing, Unreachable
 from medbus.gateways.dicom.pynetdicom import MAXIMUM_PDU
 from medbus.gateways.dicom.pynetdicom.inflow import EARLY, Inflow
-from medbus.gateways.dicom.status import Code, Outcome
+from medbus.gateways.dicom.status import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,6 @@ _WAITING_PDUS = 16
 
 _WAITING_MESSAGES = 16
 """How many requests may wait; more than one come only from peers that do not wait for responses."""
-
-_LONGEST_COMMAND = 64 * 1024
-_LONGEST_IDENTIFIER = 16 * 1024 * 1024
-
-_PDV_HEADER = 6
-"""Length, context id and control header of a PDV, counted in the maximum length (PS3.8 D.1)."""
 
 _COMMAND, _LAST = 0b01, 0b10
 """Bits of the message control header (PS3.8 E.2)."""
@@ -78,7 +74,7 @@ class Messages(DIMSEServiceProvider):
         header = fragment[0]
         if header & _COMMAND:
             self._command += memoryview(fragment)[1:]
-            if len(self._command) > _LONGEST_COMMAND:
+            if len(self._command) > LONGEST_COMMAND:
                 raise commands.MalformedCommand("The command set is too long.")
             if header & _LAST:
                 self._begin(context_id)
@@ -88,7 +84,7 @@ class Messages(DIMSEServiceProvider):
             raise commands.MalformedCommand("A data set came without a command set.")
         data = message.data
         data.put(fragment[1:])
-        if message.command.field != Field.C_STORE and data.size > _LONGEST_IDENTIFIER:
+        if message.command.field != Field.C_STORE and data.size > LONGEST_IDENTIFIER:
             raise commands.MalformedCommand("The data set is too long.")
         if header & _LAST:
             data.finish()
@@ -129,7 +125,7 @@ class Messages(DIMSEServiceProvider):
 def send(association: Association, context_id: int, command: Command, data: bytes | None = None) -> None:
     """Send a message with a data set that is short, or none."""
     encoded = commands.encode(command)
-    length = fragment_length(association)
+    length = _length(association)
     for start in range(0, len(encoded), length):
         last = _LAST if start + length >= len(encoded) else 0
         _send_fragment(association, context_id, _COMMAND | last, encoded[start : start + length])
@@ -150,17 +146,7 @@ def store(
     Raises:
         Unreachable: the peer is gone, or does not respond.
     """
-    originator, originator_message_id = image.originator or ("", None)
-    request = Command(
-        field=Field.C_STORE,
-        has_data=True,
-        message_id=message_id,
-        priority=MEDIUM_PRIORITY,
-        affected_class=image.sop_class_uid,
-        affected_instance=image.sop_instance_uid,
-        originator=originator,
-        originator_message_id=originator_message_id,
-    )
+    request = store_request(image, message_id)
     send(association, context_id, request)
     _send_data_set(association, context_id, image, timeout)
     command = receive(association, timeout).command
@@ -185,32 +171,20 @@ def receive(association: Association, timeout: float) -> Message:
     return message
 
 
-def outcome_of(response: Command) -> Outcome:
-    """Status and Error Comment of a response."""
-    status = Code.PROCESSING_FAILURE if response.status is None else response.status
-    return Outcome(status, response.error_comment)
-
-
 def has_room(association: Association) -> bool:
     """Whether more may be put into the provider's queue."""
     return association.dul.to_provider_queue.qsize() < _WAITING_PDUS
 
 
-def fragment_length(association: Association) -> int:
-    """Bytes of a message that go into one P-DATA-TF; 0 as the peer's maximum means no limit."""
-    maximum = association.dimse.maximum_pdu_size or MAXIMUM_PDU
-    return max(min(maximum, MAXIMUM_PDU) - _PDV_HEADER, 1)
-
-
-def next_message_id(previous: int) -> int:
-    """Message ids are US and run round."""
-    return previous % 65535 + 1
+def _length(association: Association) -> int:
+    """Bytes of a message that go into one P-DATA-TF."""
+    return fragment_length(association.dimse.maximum_pdu_size or 0, MAXIMUM_PDU)
 
 
 def _send_data_set(association: Association, context_id: int, image: Outgoing, timeout: float) -> None:
     previous: bytes | None = None
     try:
-        for fragment in _fragments(image, fragment_length(association)):
+        for fragment in _fragments(image, _length(association)):
             if previous is not None:
                 _wait_for_room(association, timeout)
                 _send_fragment(association, context_id, 0, previous)

@@ -17,7 +17,9 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
+from medbus.gateways.dicom import dimse
 from medbus.gateways.dicom.command import MEDIUM_PRIORITY, Command, Field
+from medbus.gateways.dicom.conversation import rejection_in_words
 from medbus.gateways.dicom.outgoing import Address, Contexts, Outgoing, Unreachable
 from medbus.gateways.dicom.presentation import VERIFICATION
 from medbus.gateways.dicom.pynetdicom import MAXIMUM_PDU, messages
@@ -26,13 +28,6 @@ from medbus.gateways.dicom.pynetdicom.transport import Provider, Transport
 from medbus.gateways.dicom.status import Code, Outcome, is_pending
 
 log = logging.getLogger(__name__)
-
-_REJECTIONS = {
-    (1, 3): "calling AE title not recognized",
-    (1, 7): "called AE title not recognized",
-    (3, 1): "temporary congestion",
-    (3, 2): "local limit exceeded",
-}
 
 
 class Requester:
@@ -104,7 +99,7 @@ class Requester:
     def echo(self) -> Outcome:
         """C-ECHO."""
         request = Command(field=Field.C_ECHO, message_id=self._next_id(), affected_class=VERIFICATION)
-        return messages.outcome_of(self._ask(VERIFICATION, request).command)
+        return dimse.outcome_of(self._ask(VERIFICATION, request).command)
 
     def store(self, image: Outgoing) -> Outcome:
         """C-STORE, in the image's transfer syntax.
@@ -120,7 +115,7 @@ class Requester:
     def find(self, sop_class_uid: str, identifier: bytes) -> Iterator[tuple[Outcome, bytes]]:
         """C-FIND: every response with its identifier, which is empty in the last."""
         for message in self._query(Field.C_FIND, sop_class_uid, identifier):
-            yield messages.outcome_of(message.command), message.identifier()
+            yield dimse.outcome_of(message.command), message.identifier()
 
     def get(self, sop_class_uid: str, identifier: bytes) -> Iterator[Message]:
         """C-GET: the images that come, each to be answered with `answer`, and the responses."""
@@ -133,16 +128,7 @@ class Requester:
     def answer(self, image: Message, outcome: Outcome) -> None:
         """Answer an image that came in a C-GET; what was not read of it is passed over."""
         image.data.drain()
-        response = Command(
-            field=Field.C_STORE,
-            response=True,
-            responds_to=image.command.message_id or 0,
-            affected_class=image.command.affected_class,
-            affected_instance=image.command.affected_instance,
-            status=outcome.code,
-            error_comment=outcome.comment,
-        )
-        messages.send(self._association, image.context_id, response)
+        messages.send(self._association, image.context_id, dimse.response(image.command, outcome))
 
     def transfer_syntax(self, context_id: int) -> str:
         """The transfer syntax of an accepted context."""
@@ -163,7 +149,7 @@ class Requester:
             requested_instance=sop_instance_uid,
             action_type=action_type,
         )
-        return messages.outcome_of(self._ask(sop_class_uid, request, data).command)
+        return dimse.outcome_of(self._ask(sop_class_uid, request, data).command)
 
     def report(self, sop_class_uid: str, sop_instance_uid: str, event_type: int, data: bytes) -> Outcome:
         """N-EVENT-REPORT."""
@@ -175,7 +161,7 @@ class Requester:
             affected_instance=sop_instance_uid,
             event_type=event_type,
         )
-        return messages.outcome_of(self._ask(sop_class_uid, request, data).command)
+        return dimse.outcome_of(self._ask(sop_class_uid, request, data).command)
 
     def _query(
         self, field: Field, sop_class_uid: str, identifier: bytes, destination: str = ""
@@ -201,7 +187,7 @@ class Requester:
         return messages.receive(self._association, self.timeout)
 
     def _next_id(self) -> int:
-        self._message_id = messages.next_message_id(self._message_id)
+        self._message_id = dimse.next_message_id(self._message_id)
         return self._message_id
 
     def _context(self, sop_class_uid: str) -> int:
@@ -248,9 +234,7 @@ class Requester:
         association = self._association
         if association.is_rejected and association.acceptor.primitive is not None:
             answer = association.acceptor.primitive
-            reason = _REJECTIONS.get((answer.result_source or 0, answer.diagnostic or 0), "no reason given")
-            how = "permanently" if answer.result == 1 else "for now"
-            return f"rejected the association {how}: {reason}"
+            return rejection_in_words(answer.result or 0, answer.result_source or 0, answer.diagnostic or 0)
         if association.is_aborted and association.accepted_contexts == []:
             return "does not answer, or accepted none of the presentation contexts"
         return "does not answer"

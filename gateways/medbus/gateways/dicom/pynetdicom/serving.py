@@ -12,14 +12,13 @@ from pynetdicom.presentation import PresentationContext
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.command import Field
 from medbus.gateways.dicom.conversation import (
-    CALLED_AE_TITLE_NOT_RECOGNIZED,
-    LOCAL_LIMIT_EXCEEDED,
     NO_REASON,
-    TEMPORARY_CONGESTION,
     AssociationRefused,
     Conversation,
     Rejection,
+    admit,
 )
+from medbus.gateways.dicom.limits import OPENING_TIMEOUT
 from medbus.gateways.dicom.outgoing import Retrieved
 from medbus.gateways.dicom.presentation import (
     QUERY_RETRIEVE,
@@ -39,9 +38,6 @@ from medbus.gateways.dicom.storing import StoreRequest
 from medbus.schemas.events import Evidence
 
 log = logging.getLogger(__name__)
-
-_OPENING_TIMEOUT = 30.0
-"""Seconds; the grants have their own, shorter limit, this one is for what nobody thought of."""
 
 
 class Serving:
@@ -113,14 +109,13 @@ class Serving:
     def open(self, association: ServedAssociation) -> Sequence[Answer]:
         calling = association.requestor.ae_title.strip()
         called = association.called_ae_title
-        if called != self._ae_title:
-            raise AssociationRefused(
-                Rejection.PERMANENT, CALLED_AE_TITLE_NOT_RECOGNIZED, f"called AE title {called!r}"
-            )
-        if self.stopping:
-            raise AssociationRefused(Rejection.TRANSIENT, TEMPORARY_CONGESTION, "the gateway stops")
-        if len(self._conversations) >= self._maximum:
-            raise AssociationRefused(Rejection.TRANSIENT, LOCAL_LIMIT_EXCEEDED, "too many associations")
+        admit(
+            called,
+            self._ae_title,
+            stopping=self.stopping,
+            standing=len(self._conversations),
+            maximum=self._maximum,
+        )
         evidence = Evidence(
             calling_ae_title=calling,
             called_ae_title=called,
@@ -131,7 +126,7 @@ class Serving:
             conversation = self._bridge.call(
                 self._service.open(evidence, proposals(association)),
                 alive=association.dul.is_alive,
-                timeout=_OPENING_TIMEOUT,
+                timeout=OPENING_TIMEOUT,
             )
         except AssociationRefused:
             raise
