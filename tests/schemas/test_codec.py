@@ -84,7 +84,7 @@ def test_a_record_is_framed_as_confluent_does_and_says_its_fingerprint() -> None
     encoded = CODEC.encode(event)
     name = "medbus.decisions.RequestRejected"
     assert FRAME.unpack_from(encoded.value) == (0, REGISTRY.id_of(name))
-    assert encoded.key == str(event.request_id).encode()
+    assert encoded.key == str(event.meta.correlation_id).encode()
     assert encoded.headers == ((FINGERPRINT, avro.fingerprint(avro.text(name))),)
 
 

@@ -6,18 +6,19 @@ import msgspec
 import pytest
 from tests.schemas import golden_bytes
 
-from medbus.schemas import topics
 from medbus.schemas.events import (
     DeadLettered,
     DeliveryFailed,
+    FeeCharged,
     ImageConflicted,
     ImageErased,
     ImageRegistered,
+    PeriodClosed,
     RegistrationRequested,
     RequestRejected,
     SubscriberContracted,
 )
-from medbus.schemas.topics import SETTINGS, SUBSCRIBERS, TOPIC_OF, TOPICS, Topic, topic_named
+from medbus.schemas.topics import SETTINGS, SUBSCRIBERS, TARIFFS, TOPIC_OF, TOPICS, Topic, topic_named
 
 
 def test_settings_of_every_topic_keep_everything_and_date_by_arrival() -> None:
@@ -38,10 +39,14 @@ def test_every_event_has_one_topic() -> None:
 def test_names_are_kafkas_and_differ() -> None:
     assert [topic.full_name("medbus") for topic in TOPICS] == [
         "medbus.subscribers",
+        "medbus.tariffs",
         "medbus.requests",
         "medbus.decisions",
         "medbus.images",
         "medbus.deliveries",
+        "medbus.processing",
+        "medbus.software",
+        "medbus.fees",
         "medbus.dead-letters",
     ]
     assert [topic.namespace for topic in TOPICS][-1] == "medbus.dead_letters"
@@ -49,6 +54,10 @@ def test_names_are_kafkas_and_differ() -> None:
 
 def test_contracts_are_in_one_order() -> None:
     assert SUBSCRIBERS.partitions == 1
+
+
+def test_price_lists_are_in_one_order() -> None:
+    assert TARIFFS.partitions == 1
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
@@ -74,14 +83,17 @@ def test_keys_keep_together_what_must_stay_in_order() -> None:
     assert key(registered) == key(conflicted) == key(erased) == study
 
     request = golden_bytes.full(RegistrationRequested)
-    rejected = msgspec.structs.replace(golden_bytes.full(RequestRejected), request_id=request.request_id)
-    assert key(request) == key(rejected) == str(request.meta.event_id)
+    another = msgspec.structs.replace(request, meta=head(8))
+    rejected = msgspec.structs.replace(golden_bytes.full(RequestRejected), meta=head(7))
+    conversation = str(request.meta.correlation_id)
+    assert key(request) == key(another) == key(rejected) == conversation
+    closed = golden_bytes.full(PeriodClosed)
+    assert key(golden_bytes.full(FeeCharged)) == key(closed) == closed.subscriber
 
     assert key(golden_bytes.full(SubscriberContracted)) == golden_bytes.full(SubscriberContracted).subscriber
     assert key(golden_bytes.full(DeliveryFailed)) == golden_bytes.full(DeliveryFailed).subscriber
     letter = msgspec.structs.replace(golden_bytes.full(DeadLettered), topic="images", partition=3)
     assert key(letter) == "images/3"
-    assert topics.REQUESTS.key(msgspec.structs.replace(request, meta=head(9))) == str(UUID(int=9))
 
 
 def head(number: int) -> object:

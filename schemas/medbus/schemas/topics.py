@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 from medbus.schemas.events import (
+    AccountRequested,
+    ActivationRequested,
     ContractCancelled,
     ContractChanged,
     CredentialIssued,
@@ -14,11 +16,16 @@ from medbus.schemas.events import (
     DeliveryFailed,
     DeliveryRequested,
     Event,
+    FeeCharged,
     ImageConflicted,
     ImageDelivered,
     ImageErased,
     ImageRegistered,
+    InvoiceIssued,
+    PaymentReceived,
+    PeriodClosed,
     PrintRequested,
+    ProcessingCompleted,
     ProcessingRequested,
     QueryRequested,
     RegistrationRequested,
@@ -26,8 +33,10 @@ from medbus.schemas.events import (
     RequestRejected,
     SoftwareReleaseRequested,
     SoftwareRequested,
+    SoftwareRun,
     SubscriberActivated,
     SubscriberContracted,
+    TariffSet,
     VerificationRequested,
 )
 
@@ -97,11 +106,20 @@ SUBSCRIBERS = Topic(
     ),
     partitions=1,
 )
+TARIFFS = Topic(
+    name="tariffs",
+    owner="compose",
+    key_name="tariff",
+    key=lambda event: event.tariff,
+    events=(TariffSet,),
+    partitions=1,
+)
+# Keyed by conversation, as decisions are: which of its requests was granted first is certain.
 REQUESTS = Topic(
     name="requests",
     owner="gateways",
-    key_name="request",
-    key=lambda event: str(event.meta.event_id),
+    key_name="conversation",
+    key=lambda event: str(event.meta.correlation_id),
     events=(
         VerificationRequested,
         RegistrationRequested,
@@ -111,13 +129,15 @@ REQUESTS = Topic(
         PrintRequested,
         SoftwareReleaseRequested,
         SoftwareRequested,
+        ActivationRequested,
+        AccountRequested,
     ),
 )
 DECISIONS = Topic(
     name="decisions",
     owner="auth",
-    key_name="request",
-    key=lambda event: str(event.request_id),
+    key_name="conversation",
+    key=lambda event: str(event.meta.correlation_id),
     events=(RequestAuthorized, RequestRejected),
 )
 IMAGES = Topic(
@@ -136,6 +156,27 @@ DELIVERIES = Topic(
     key=lambda event: event.subscriber,
     events=(ImageDelivered, DeliveryFailed),
 )
+PROCESSING = Topic(
+    name="processing",
+    owner="processing",
+    key_name="request",
+    key=lambda event: str(event.grant_id),
+    events=(ProcessingCompleted,),
+)
+SOFTWARE = Topic(
+    name="software",
+    owner="software",
+    key_name="software id",
+    key=lambda event: event.software_id,
+    events=(SoftwareRun,),
+)
+FEES = Topic(
+    name="fees",
+    owner="billing; payments: compose and gateways",
+    key_name="subscriber",
+    key=lambda event: event.subscriber,
+    events=(FeeCharged, PeriodClosed, InvoiceIssued, PaymentReceived),
+)
 DEAD_LETTERS = Topic(
     name="dead-letters",
     owner="every processor",
@@ -146,7 +187,18 @@ DEAD_LETTERS = Topic(
     max_bytes=MAX_DEAD_LETTER_BYTES,
 )
 
-TOPICS: tuple[Topic, ...] = (SUBSCRIBERS, REQUESTS, DECISIONS, IMAGES, DELIVERIES, DEAD_LETTERS)
+TOPICS: tuple[Topic, ...] = (
+    SUBSCRIBERS,
+    TARIFFS,
+    REQUESTS,
+    DECISIONS,
+    IMAGES,
+    DELIVERIES,
+    PROCESSING,
+    SOFTWARE,
+    FEES,
+    DEAD_LETTERS,
+)
 
 TOPIC_OF: Mapping[type[Event], Topic] = MappingProxyType(
     {event: topic for topic in TOPICS for event in topic.events}

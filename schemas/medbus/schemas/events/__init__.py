@@ -1,9 +1,17 @@
 """Everything that can happen in medbus, one class per Avro schema."""
 
-from medbus.schemas.events.base import Blob, Event, Instant, Int, Long, Meta, Scope, Value
+from medbus.schemas.events.base import Blob, Event, Instant, Int, Long, Meta, Money, Origin, Scope, Value
 from medbus.schemas.events.dead_letters import DeadLettered, RecordHeader
 from medbus.schemas.events.decisions import Decision, RejectionReason, RequestAuthorized, RequestRejected
 from medbus.schemas.events.deliveries import Channel, DeliveryFailed, ImageDelivered
+from medbus.schemas.events.fees import (
+    AccountEvent,
+    FeeCharged,
+    InvoiceIssued,
+    InvoiceLine,
+    PaymentReceived,
+    PeriodClosed,
+)
 from medbus.schemas.events.images import (
     Header,
     ImageConflicted,
@@ -15,7 +23,10 @@ from medbus.schemas.events.images import (
     Series,
     Study,
 )
+from medbus.schemas.events.processing import ProcessingCompleted
 from medbus.schemas.events.requests import (
+    AccountRequested,
+    ActivationRequested,
     DeliveryRequested,
     Evidence,
     PrintFrame,
@@ -28,6 +39,7 @@ from medbus.schemas.events.requests import (
     SoftwareRequested,
     VerificationRequested,
 )
+from medbus.schemas.events.software import SoftwareRun
 from medbus.schemas.events.subscribers import (
     Apparatus,
     ContractCancelled,
@@ -35,14 +47,19 @@ from medbus.schemas.events.subscribers import (
     CredentialIssued,
     CredentialKind,
     CredentialRevoked,
+    PaymentCondition,
     Role,
     SubscriberActivated,
     SubscriberContracted,
     SubscriberEvent,
     Terms,
 )
+from medbus.schemas.events.tariffs import FeeKind, Price, TariffSet
 
 __all__ = [
+    "AccountEvent",
+    "AccountRequested",
+    "ActivationRequested",
     "Apparatus",
     "Blob",
     "Channel",
@@ -57,6 +74,8 @@ __all__ = [
     "DeliveryRequested",
     "Event",
     "Evidence",
+    "FeeCharged",
+    "FeeKind",
     "Header",
     "ImageConflicted",
     "ImageDelivered",
@@ -66,11 +85,20 @@ __all__ = [
     "Instance",
     "Instant",
     "Int",
+    "InvoiceIssued",
+    "InvoiceLine",
     "Long",
     "Meta",
+    "Money",
+    "Origin",
     "Patient",
+    "PaymentCondition",
+    "PaymentReceived",
+    "PeriodClosed",
+    "Price",
     "PrintFrame",
     "PrintRequested",
+    "ProcessingCompleted",
     "ProcessingRequested",
     "QueryRequested",
     "RecordHeader",
@@ -84,10 +112,12 @@ __all__ = [
     "Series",
     "SoftwareReleaseRequested",
     "SoftwareRequested",
+    "SoftwareRun",
     "Study",
     "SubscriberActivated",
     "SubscriberContracted",
     "SubscriberEvent",
+    "TariffSet",
     "Terms",
     "Value",
     "VerificationRequested",

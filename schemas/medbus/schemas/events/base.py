@@ -42,10 +42,22 @@ class Meta(Value):
     occurred_at: Instant
 
     @classmethod
-    def first(cls, event_id: UUID, *, source: str, occurred_at: datetime, actor: str | None = None) -> Self:
-        """The head of an event that begins a chain: it correlates with itself."""
+    def first(
+        cls,
+        event_id: UUID,
+        *,
+        source: str,
+        occurred_at: datetime,
+        actor: str | None = None,
+        conversation: UUID | None = None,
+    ) -> Self:
+        """The head of an event that begins a chain: it correlates with itself, or with its conversation."""
         return cls(
-            event_id=event_id, correlation_id=event_id, actor=actor, source=source, occurred_at=occurred_at
+            event_id=event_id,
+            correlation_id=conversation or event_id,
+            actor=actor,
+            source=source,
+            occurred_at=occurred_at,
         )
 
     def caused(self, kind: str, *, source: str, occurred_at: datetime, actor: str | None = None) -> "Meta":
@@ -96,3 +108,18 @@ class Blob(Value):
     digest: str
     size: Long
     transfer_syntax_uid: str
+
+
+class Money(Value):
+    """An amount in a currency, in its minor unit (ISO 4217)."""
+
+    minor_units: Long
+    currency: str
+
+
+class Origin(Value):
+    """The place of a record in the log."""
+
+    topic: str
+    partition: Int
+    offset: Long

@@ -18,6 +18,7 @@ class RejectionReason(StrEnum):
     OUT_OF_SCOPE = "OUT_OF_SCOPE"
     NO_CAPACITY_LEFT = "NO_CAPACITY_LEFT"
     UNKNOWN_DESTINATION = "UNKNOWN_DESTINATION"
+    PAYMENT_REQUIRED = "PAYMENT_REQUIRED"
     UNDECIDABLE = "UNDECIDABLE"
 
 
@@ -29,6 +30,7 @@ class RequestAuthorized(Event):
     apparatus_id: str | None = None
     scope: Scope
     max_bytes: Long | None = None
+    used_bytes: Long | None = None
     max_images: Long | None = None
     expires_at: Instant
 

@@ -98,3 +98,15 @@ class SoftwareRequested(Request):
     software_id: str
     apparatus_id: str
     installed_version: str | None = None
+
+
+class ActivationRequested(Request):
+    """A subscriber's program runs for the first time and asks to be added."""
+
+    program: str
+
+
+class AccountRequested(Request):
+    """A peer wants to see an account: its fees, invoices, payments and requests."""
+
+    account: str | None = None

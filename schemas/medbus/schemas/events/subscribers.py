@@ -28,6 +28,14 @@ class CredentialKind(StrEnum):
     CLIENT_CERTIFICATE = "CLIENT_CERTIFICATE"
 
 
+class PaymentCondition(StrEnum):
+    """What must have been paid before a request is legitimate."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PREPAID = "PREPAID"
+    CONFIRMED = "CONFIRMED"
+
+
 class Apparatus(Value):
     """A scanner, workstation, archive or printer; with host and port, images may be sent to it."""
 
@@ -47,6 +55,8 @@ class Terms(Value):
     networks: tuple[str, ...] = ()
     scope: Scope = Scope()
     capacity_bytes: Long | None = None
+    tariff: str | None = None
+    payment: PaymentCondition | None = None
 
 
 class SubscriberContracted(Event):
