@@ -13,9 +13,10 @@ from medbus.bus import Bus, Partition, Position
 from medbus.schemas.errors import UndecodableRecord
 from medbus.schemas.events import Apparatus, ContractCancelled, Role, SubscriberContracted, Terms
 from medbus.schemas.topics import SUBSCRIBERS
+from medbus.streams.command import OvertakenByAnother
 from medbus.streams.contracts.commands import Cancel, Contract
 from medbus.streams.contracts.decider import AlreadyTaken, ContractExists
-from medbus.streams.contracts.service import ContractService, OvertakenByAnother
+from medbus.streams.contracts.service import ContractService
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TERMS = Terms(

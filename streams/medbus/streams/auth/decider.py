@@ -6,7 +6,8 @@ The checks come in this order; the first that fails decides:
 2. WRONG_ROLE: the contract lacks the role that the request needs;
 3. UNKNOWN_DESTINATION: images can't go where they are to go;
 4. OUT_OF_SCOPE: nothing that is asked for can lie within the contract;
-5. NO_CAPACITY_LEFT: the contract's capacity is used up.
+5. PAYMENT_REQUIRED: the contract demands a payment that has not come;
+6. NO_CAPACITY_LEFT: the contract's capacity is used up.
 
 | request | role that it needs |
 |---|---|
@@ -19,6 +20,12 @@ The checks come in this order; the first that fails decides:
 | print | image sending or image receiving; the device's contract: hard-copy device |
 | software release | vendor |
 | software | software executing, for an apparatus of the contract |
+| activation | none |
+| account | none for the subscriber's own; auditor or manager for another's |
+
+Verification, activation and a look at the account need no payment. Other requests do, where the contract says
+so: PREPAID, that more was paid than was charged; CONFIRMED, that there was a payment since the contract was
+made, and that all invoices are paid.
 
 The clock is the request's own time. A decision's identity derives from the request's, so that a request that
 is delivered twice is decided twice with the same id. Usage is what the catalog knows: registrations that run
@@ -28,10 +35,16 @@ at the same time may together go past the capacity, by at most what each was gra
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from medbus.projections.accounts import Account, Balance
 from medbus.projections.directory.contract import Contract
+from medbus.schemas import money
 from medbus.schemas.events import (
+    AccountRequested,
+    ActivationRequested,
     Decision,
     DeliveryRequested,
+    Money,
+    PaymentCondition,
     PrintRequested,
     ProcessingRequested,
     QueryRequested,
@@ -64,7 +77,10 @@ _ROLES: Mapping[type[Request], tuple[Role, ...]] = {
     PrintRequested: _EITHER,
     SoftwareReleaseRequested: (Role.VENDOR,),
     SoftwareRequested: (Role.SOFTWARE_EXECUTING,),
+    ActivationRequested: (),
+    AccountRequested: (),
 }
+_WITHOUT_PAYMENT = (VerificationRequested, ActivationRequested, AccountRequested)
 
 
 def decide(facts: Facts, request: Request) -> Decision:
@@ -79,6 +95,9 @@ def decide(facts: Facts, request: Request) -> Decision:
     scope = _scope(contract, facts, request)
     if isinstance(scope, Refusal):
         return rejected(request, scope)
+    refusal = _unpaid(contract, facts, request)
+    if refusal is not None:
+        return rejected(request, refusal)
     max_bytes = None
     if isinstance(request, RegistrationRequested) and contract.terms.capacity_bytes is not None:
         max_bytes = contract.terms.capacity_bytes - facts.used_bytes
@@ -93,6 +112,7 @@ def decide(facts: Facts, request: Request) -> Decision:
         apparatus_id=_apparatus_id(identity, request),
         scope=scope,
         max_bytes=max_bytes,
+        used_bytes=None if max_bytes is None else facts.used_bytes,
         expires_at=_expiry(facts, request),
     )
 
@@ -120,6 +140,8 @@ def _wrong_role(contract: Contract, request: Request) -> Refusal | None:
         )
     if isinstance(request, DeliveryRequested) and _elsewhere(contract, request):
         needed = _EITHER
+    if isinstance(request, AccountRequested) and request.account not in (None, contract.subscriber):
+        needed = (Role.AUDITOR, Role.MANAGER)
     if not needed or any(role in contract.terms.roles for role in needed):
         return None
     return Refusal(
@@ -186,6 +208,39 @@ def _scope(contract: Contract, facts: Facts, request: Request) -> Scope | Refusa
             subscriber=contract.subscriber,
         )
     return scope
+
+
+def _unpaid(contract: Contract, facts: Facts, request: Request) -> Refusal | None:
+    if contract.terms.payment is None or isinstance(request, _WITHOUT_PAYMENT):
+        return None
+    account = facts.account or Account(subscriber=contract.subscriber)
+    balance = next(
+        (each for each in account.balances if each.currency == facts.currency),
+        Balance(currency=facts.currency or ""),
+    )
+    match contract.terms.payment:
+        case PaymentCondition.PREPAID:
+            if balance.paid > balance.charged:
+                return None
+            what = f"has {_shown(balance.left)} left, and pays in advance"
+        case PaymentCondition.CONFIRMED:
+            if account.paid_at is None or account.paid_at < contract.contracted_at:
+                what = "has not paid yet since the contract was made"
+            elif balance.invoiced > balance.paid:
+                what = f"has invoices of {_shown(balance.due)} to pay"
+            else:
+                return None
+        case _:
+            what = "must pay in a way that this version of the service does not know"
+    return Refusal(
+        reason=RejectionReason.PAYMENT_REQUIRED,
+        detail=f"Payment required: {contract.subscriber} {what}. Pay, and ask again.",
+        subscriber=contract.subscriber,
+    )
+
+
+def _shown(amount: Money) -> str:
+    return money.text_of(amount) if amount.currency else "nothing"
 
 
 def _full(contract: Contract, facts: Facts) -> Refusal:

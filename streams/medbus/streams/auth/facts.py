@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from medbus.projections.accounts import Account
 from medbus.projections.directory.contract import Contract
 from medbus.schemas.events import Apparatus, Value
 
@@ -24,6 +25,8 @@ class Facts(Value):
         destination: the apparatus at which a delivery is aimed, if it has a host and a port and its contract
             is live.
         device: the contract of the hard-copy device at which a print is aimed.
+        account: the account of the contract that the evidence points to, where it must have been paid.
+        currency: in which that contract's price list is.
         used_bytes: what the contract that the evidence points to has registered, in bytes.
         grant_lifetime: how long a grant is good for.
     """
@@ -33,5 +36,7 @@ class Facts(Value):
     ae_title: Contract | None = None
     destination: Destination | None = None
     device: Contract | None = None
+    account: Account | None = None
+    currency: str | None = None
     used_bytes: int = 0
     grant_lifetime: timedelta = timedelta(hours=1)

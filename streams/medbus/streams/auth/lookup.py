@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
+from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
 from medbus.projections.directory.contract import Contract
@@ -33,6 +34,7 @@ class Lookup:
     def __init__(self, database: Database, grant_lifetime: timedelta = GRANT_LIFETIME) -> None:
         self._directory = DirectoryReader(database)
         self._images = ImageReader(database)
+        self._accounts = AccountReader(database)
         self._grant_lifetime = grant_lifetime
 
     async def facts(self, request: Request) -> Facts:
@@ -51,10 +53,19 @@ class Lookup:
             grant_lifetime=self._grant_lifetime,
         )
         contract = pointed_at(evidence, facts)
-        if not isinstance(request, RegistrationRequested) or contract is None or not _limited(contract):
+        if contract is None:
             return facts
-        usage = await self._images.usage(contract.subscriber)
-        return msgspec.structs.replace(facts, used_bytes=usage.bytes)
+        terms = contract.terms
+        if terms.payment is not None:
+            facts = msgspec.structs.replace(
+                facts,
+                account=await self._accounts.account(contract.subscriber),
+                currency=None if terms.tariff is None else await self._accounts.currency(terms.tariff),
+            )
+        if isinstance(request, RegistrationRequested) and terms.capacity_bytes is not None:
+            usage = await self._images.usage(contract.subscriber)
+            facts = msgspec.structs.replace(facts, used_bytes=usage.bytes)
+        return facts
 
     async def _by_credential(self, kind: CredentialKind, digest: str | None) -> Contract | None:
         return None if digest is None else await self._directory.by_credential(kind, digest)
@@ -64,7 +75,3 @@ class Lookup:
             return None
         found = await self._directory.destination(request.destination.strip(" "))
         return None if found is None else Destination(contract=found[0], apparatus=found[1])
-
-
-def _limited(contract: Contract) -> bool:
-    return contract.terms.capacity_bytes is not None

@@ -1,35 +1,19 @@
-"""What can be asked of the contracts. Time and identity travel in the command."""
+"""What can be asked of the contracts."""
 
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from medbus.schemas.events import CredentialKind, Instant, Meta, Terms, Value
+from medbus.schemas.events import CredentialKind, Instant, Terms
+from medbus.streams import command
 
 
-class ContractCommand(Value):
+class ContractCommand(command.Command):
     """What all commands have.
 
     Attributes:
-        command_id: its identity; whoever repeats a command repeats the id, and nothing happens twice.
-        at: when it is given, UTC.
-        source: the component that gives it.
         subscriber: whose contract it is about.
-        actor: on whose behalf, where that is a subscriber.
     """
 
-    command_id: UUID
-    at: Instant
-    source: str
     subscriber: str
-    actor: str | None = None
-
-    @property
-    def event_id(self) -> UUID:
-        """Identity of the event that the command leads to."""
-        return uuid5(self.command_id, type(self).__name__)
-
-    def meta(self) -> Meta:
-        """The head of the event that the command leads to."""
-        return Meta.first(self.event_id, source=self.source, occurred_at=self.at, actor=self.actor)
 
 
 class Contract(ContractCommand):

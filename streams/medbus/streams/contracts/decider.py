@@ -19,6 +19,7 @@ from medbus.schemas.events import (
     SubscriberActivated,
     SubscriberContracted,
     SubscriberEvent,
+    TariffSet,
     Terms,
     Value,
 )
@@ -31,7 +32,7 @@ from medbus.streams.contracts.commands import (
     IssueCredential,
     RevokeCredential,
 )
-from medbus.streams.contracts.terms import checked, subscriber_id
+from medbus.streams.contracts.terms import InvalidTerms, checked, subscriber_id
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -53,10 +54,11 @@ class InvalidCredential(MedbusError):
 
 
 class State(Value):
-    """All contracts, and the ids of the events that made them."""
+    """All contracts, the ids of the events that made them, and the names of the price lists."""
 
     contracts: Mapping[str, directory.Contract] = {}
     event_ids: frozenset[UUID] = frozenset()
+    tariffs: frozenset[str] = frozenset()
 
 
 def evolve(state: State, event: SubscriberEvent) -> State:
@@ -64,15 +66,18 @@ def evolve(state: State, event: SubscriberEvent) -> State:
     return fold(state, (event,))
 
 
-def fold(state: State, events: Iterable[SubscriberEvent]) -> State:
+def fold(state: State, events: Iterable[SubscriberEvent | TariffSet]) -> State:
     """The contracts after several events. An event that comes a second time changes nothing."""
     contracts = dict(state.contracts)
     event_ids = set(state.event_ids)
+    tariffs = set(state.tariffs)
     for event in events:
-        if event.meta.event_id not in event_ids:
+        if isinstance(event, TariffSet):
+            tariffs.add(event.tariff)
+        elif event.meta.event_id not in event_ids:
             event_ids.add(event.meta.event_id)
             contracts[event.subscriber] = directory.evolve(contracts.get(event.subscriber), event)
-    return State(contracts=contracts, event_ids=frozenset(event_ids))
+    return State(contracts=contracts, event_ids=frozenset(event_ids), tariffs=frozenset(tariffs))
 
 
 def decide(state: State, command: Command) -> tuple[SubscriberEvent, ...]:
@@ -117,6 +122,7 @@ def _contract(state: State, command: Contract) -> tuple[SubscriberEvent, ...]:
         )
     terms = checked(command.terms)
     _not_taken(state, subscriber, terms)
+    _payable(state, terms)
     return (SubscriberContracted(meta=command.meta(), subscriber=subscriber, terms=terms),)
 
 
@@ -131,6 +137,7 @@ def _change(state: State, contract: directory.Contract, command: Change) -> tupl
     if terms == contract.terms:
         return ()
     _not_taken(state, command.subscriber, terms)
+    _payable(state, terms)
     return (ContractChanged(meta=command.meta(), subscriber=command.subscriber, terms=terms),)
 
 
@@ -224,3 +231,16 @@ def _not_taken(state: State, subscriber: str, terms: Terms) -> None:
                     f"({apparatus.apparatus_id}).",
                     "AE titles are unique among all subscribers: take another one.",
                 )
+
+
+def _payable(state: State, terms: Terms) -> None:
+    if terms.tariff is not None and terms.tariff not in state.tariffs:
+        known = ", ".join(sorted(state.tariffs)[:8]) or "none"
+        raise InvalidTerms(
+            f"There is no price list {terms.tariff[:64]!r}.",
+            f"Price lists: {known}. Make one with `medbus tariff set`.",
+        )
+    if terms.payment is not None and terms.tariff is None:
+        raise InvalidTerms(
+            "Payment can't be a condition where nothing is charged.", "Name a price list, or no condition."
+        )

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import msgspec
 
 from medbus.schemas.errors import MedbusError
-from medbus.schemas.events import Apparatus, Role, Terms
+from medbus.schemas.events import Apparatus, PaymentCondition, Role, Terms
 
 MAX_NAME = 64
 """The most characters in a subscriber id or an apparatus id."""
@@ -69,6 +69,10 @@ def checked(terms: Terms) -> Terms:
         raise InvalidTerms(
             f"A capacity of {terms.capacity_bytes} bytes is not possible.",
             "Give 0 or more bytes, or no capacity at all for no limit.",
+        )
+    if terms.payment is PaymentCondition.UNSPECIFIED:
+        raise InvalidTerms(
+            "This condition of payment is not known here.", "Conditions are PREPAID and CONFIRMED, or none."
         )
     apparatuses = tuple(_checked(apparatus) for apparatus in terms.apparatuses)
     _unique("apparatus", (apparatus.apparatus_id for apparatus in apparatuses))
