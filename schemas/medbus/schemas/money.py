@@ -17,8 +17,8 @@ from medbus.schemas.events import Money
 MAX_DECIMALS = 12
 """Of a price."""
 
-_PRICE = re.compile(r"\d{1,15}(\.\d+)?")
-_AMOUNT = re.compile(r"[+-]?\d{1,15}(\.\d+)?")
+_PRICE = re.compile(r"\d{1,15}(\.\d+)?", re.ASCII)
+_AMOUNT = re.compile(r"[+-]?\d{1,15}(\.\d+)?", re.ASCII)
 _POLICY = re.compile(r"half-up-(\d)")
 _LONG = 1 << 63
 

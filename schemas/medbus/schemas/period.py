@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from medbus.schemas.errors import MedbusError
 from medbus.schemas.events import Instant, Value
 
-_NAME = re.compile(r"([1-9]\d{3})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d))?)?)?)?Z?")
+_NAME = re.compile(r"([1-9]\d{3})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d))?)?)?)?Z?", re.ASCII)
 _FORMATS = ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M")
 _STEPS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1))
 
