@@ -8,13 +8,17 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
+from medbus.projections.accounts import Account, Balance
 from medbus.projections.directory.contract import Contract, Credential
 from medbus.schemas.events import (
+    AccountRequested,
+    ActivationRequested,
     Apparatus,
     CredentialKind,
     DeliveryRequested,
     Evidence,
     Meta,
+    PaymentCondition,
     PrintRequested,
     ProcessingRequested,
     QueryRequested,
@@ -379,7 +383,8 @@ class TestScope:
 class TestCapacity:
     def test_a_grant_for_registration_is_limited_to_what_is_left(self) -> None:
         facts = Facts(ae_title=contract(capacity=1000), used_bytes=400)
-        assert granted(registration(), facts).max_bytes == 600
+        grant = granted(registration(), facts)
+        assert (grant.max_bytes, grant.used_bytes) == (600, 400)
         assert granted(QueryRequested(**PLAIN), facts).max_bytes is None
 
     def test_without_a_capacity_there_is_no_limit(self) -> None:
@@ -390,6 +395,96 @@ class TestCapacity:
         facts = Facts(ae_title=contract(capacity=1000), used_bytes=used)
         assert f"{used} of 1000 bytes" in refused(RejectionReason.NO_CAPACITY_LEFT, registration(), facts)
         granted(delivery(), facts)
+
+
+class TestPayment:
+    def test_in_advance_more_must_have_been_paid_than_was_charged(self) -> None:
+        facts = paying(PaymentCondition.PREPAID, paid=500, charged=499)
+        assert granted(registration(), facts).subscriber == "A"
+        for charged in (500, 501):
+            detail = refused(
+                RejectionReason.PAYMENT_REQUIRED,
+                registration(),
+                paying(PaymentCondition.PREPAID, paid=500, charged=charged),
+            )
+            assert detail.startswith("Payment required: A has ")
+        assert "-0.01 EUR left" in detail
+
+    def test_what_was_paid_in_another_currency_does_not_count(self) -> None:
+        facts = paying(PaymentCondition.PREPAID, paid=500, currency="JPY")
+        refused(RejectionReason.PAYMENT_REQUIRED, registration(), facts)
+
+    def test_without_an_account_nothing_was_paid(self) -> None:
+        for condition in (PaymentCondition.PREPAID, PaymentCondition.CONFIRMED):
+            facts = Facts(ae_title=on_condition(condition), currency="EUR")
+            refused(RejectionReason.PAYMENT_REQUIRED, registration(), facts)
+
+    def test_confirmed_means_a_payment_since_the_contract_and_no_invoice_open(self) -> None:
+        confirmed = PaymentCondition.CONFIRMED
+        granted(registration(), paying(confirmed, paid=500, charged=900, invoiced=500))
+        open_ = paying(confirmed, paid=500, charged=900, invoiced=501)
+        assert "invoices of 0.01 EUR" in refused(RejectionReason.PAYMENT_REQUIRED, registration(), open_)
+        old = paying(confirmed, paid=500, paid_at=NOW - timedelta(microseconds=1))
+        assert "has not paid yet" in refused(RejectionReason.PAYMENT_REQUIRED, registration(), old)
+
+    def test_a_condition_of_the_future_is_not_met(self) -> None:
+        facts = paying(PaymentCondition.UNSPECIFIED, paid=500)
+        refused(RejectionReason.PAYMENT_REQUIRED, registration(), facts)
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            VerificationRequested(**PLAIN),
+            ActivationRequested(**PLAIN, program="viewer 1"),
+            AccountRequested(**PLAIN),
+        ],
+    )
+    def test_to_look_and_to_begin_needs_no_payment(self, request_: Request) -> None:
+        granted(request_, paying(PaymentCondition.PREPAID, charged=1))
+
+    @pytest.mark.parametrize("request_", [QueryRequested(**PLAIN), delivery(), PROCESSING])
+    def test_every_other_request_does(self, request_: Request) -> None:
+        refused(RejectionReason.PAYMENT_REQUIRED, request_, paying(PaymentCondition.PREPAID, charged=1))
+
+
+class TestAccount:
+    def test_ones_own_needs_no_role(self) -> None:
+        facts = Facts(ae_title=contract("A", Role.HARD_COPY_DEVICE))
+        assert granted(AccountRequested(**PLAIN), facts).subscriber == "A"
+        granted(AccountRequested(**PLAIN, account="A"), facts)
+
+    @pytest.mark.parametrize("role", [Role.AUDITOR, Role.MANAGER])
+    def test_anothers_is_for_auditors_and_managers(self, role: Role) -> None:
+        request = AccountRequested(**PLAIN, account="B")
+        assert granted(request, Facts(ae_title=contract("A", role))).subscriber == "A"
+        detail = refused(RejectionReason.WRONG_ROLE, request, Facts(ae_title=contract()))
+        assert "AUDITOR or MANAGER" in detail
+
+    def test_activation_needs_a_contract_in_force(self) -> None:
+        request = ActivationRequested(**PLAIN, program="viewer 1")
+        granted(request, Facts(ae_title=contract()))
+        refused(RejectionReason.CONTRACT_CANCELLED, request, Facts(ae_title=contract(cancelled=True)))
+
+
+def on_condition(condition: PaymentCondition) -> Contract:
+    made = contract()
+    terms = msgspec.structs.replace(made.terms, payment=condition, tariff="standard")
+    return msgspec.structs.replace(made, terms=terms)
+
+
+def paying(
+    condition: PaymentCondition,
+    *,
+    paid: int = 0,
+    charged: int = 0,
+    invoiced: int = 0,
+    currency: str = "EUR",
+    paid_at: datetime = NOW,
+) -> Facts:
+    """A contract with a condition of payment in euro, and its account."""
+    balance = Balance(currency=currency, paid=paid, charged=charged, invoiced=invoiced)
+    account = Account(subscriber="A", balances=(balance,), paid_at=paid_at)
+    return Facts(ae_title=on_condition(condition), account=account, currency="EUR")
 
 
 class TestDecision:
