@@ -1,13 +1,13 @@
 """Whatever the order of partitions, grouping, redelivery and restarts: the same log, the same rows."""
 
 from collections import Counter
-from collections.abc import Sequence
 from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.projections import examples
+from tests.projections.interleaving import deliveries, log_of
 from tests.projections.memory_log import MemoryLog
 from tests.projections.tables import catalog, dump, rows_of
 
@@ -68,31 +68,6 @@ def numbered(some: list[Event]) -> list[Event]:
 events = st.builds(
     lambda one, other: [*one, *other], image_events(), st.lists(contract_events, max_size=6).map(numbered)
 )
-
-
-def log_of(some: Sequence[Event]) -> MemoryLog:
-    log = MemoryLog()
-    log.extend(some)
-    return log
-
-
-@st.composite
-def deliveries(draw: st.DrawFn, log: MemoryLog) -> list[list[Record]]:
-    """The log's records in batches: any order among partitions, and parts of it again and again."""
-    left = dict.fromkeys(log.records, 0)
-    batches: list[list[Record]] = [[]]
-    while any(at < len(log.records[p]) for p, at in left.items()):
-        partition = draw(st.sampled_from([p for p, at in left.items() if at < len(log.records[p])]))
-        begin = left[partition]
-        if begin and draw(st.booleans()):
-            # After a restart what was read but not noted comes again; it begins a new batch.
-            begin = draw(st.integers(0, begin))
-            batches.append([])
-        left[partition] = draw(st.integers(left[partition] + 1, len(log.records[partition])))
-        batches[-1].extend(log.records[partition][begin : left[partition]])
-        if draw(st.booleans()):
-            batches.append([])
-    return [batch for batch in batches if batch]
 
 
 def test_the_studies_are_in_different_partitions() -> None:

@@ -1,20 +1,38 @@
-"""No statement on the way of an image, in or out, walks through a table that grows."""
+"""No statement on the way of an image, a fee or a request, in or out, walks through a table that grows."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.pool import StaticPool
-from tests.projections.examples import conflicted, contracted, erased, image, issued
-from tests.projections.memory_log import MemoryLog
+from tests.projections.asked import asked as database_of
+from tests.projections.examples import NOON, conflicted, contracted, erased, image, issued
+from tests.projections.interleaving import log_of
+from tests.projections.memory_log import BEGIN, MemoryLog
+from tests.projections.money import (
+    APRIL,
+    asked,
+    authorized,
+    closing,
+    euros,
+    fee,
+    invoice,
+    payment,
+    periodic,
+    rejected,
+    tariff,
+)
 
 from medbus.projections import positions, projection
-from medbus.projections.images import Level, Query, search
+from medbus.projections.accounts import AccountReader
+from medbus.projections.database import Database
+from medbus.projections.images import ImageReader, Level, Query, search
 from medbus.projections.projector import PROJECTIONS
-from medbus.schemas.events import Event, Scope
+from medbus.projections.requests import Outcome, RequestReader
+from medbus.schemas.events import Event, FeeKind, Scope
 
 SMALL = {"positions", "definitions"}
 
@@ -52,6 +70,24 @@ def scans(connection: Connection) -> Iterator[list[str]]:
                 found.append(f"{step}: {statement}")
 
 
+MARCH_CLOSED, APRIL_CLOSED = closing("A"), closing("A", APRIL)
+REQUEST = asked()
+MONEY: list[Event] = [
+    tariff(),
+    REQUEST,
+    authorized(REQUEST),
+    fee("A"),
+    fee("B"),
+    payment("A", reference="R1"),
+    payment("B", reference="R1"),
+    MARCH_CLOSED,
+    periodic(MARCH_CLOSED),
+    invoice(MARCH_CLOSED, euros(3025)),
+    APRIL_CLOSED,
+    rejected(asked(), "A"),
+]
+
+
 async def test_taking_up_events_walks_through_no_table_even_before_there_are_indexes() -> None:
     first = image("1", study="1.1")
     events: list[Event] = [
@@ -63,6 +99,8 @@ async def test_taking_up_events_walks_through_no_table_even_before_there_are_ind
         erased(first),
         contracted("A"),
         issued("A", "aa"),
+        *MONEY,
+        *MONEY,
     ]
     log = MemoryLog()
     log.extend(events)
@@ -110,6 +148,83 @@ async def test_queries_for_something_walk_through_no_table(
         with scans(connection) as found:
             search.page(connection, query, scope, after=None, size=100)
     assert found == []
+
+
+async def lines_and_fees(reader: AccountReader) -> None:
+    closed = await reader.last_closed("A")
+    assert closed is not None
+    await reader.lines(closed)
+    assert [each async for each in reader.fees_of(closed, "EUR")] == []
+
+
+ACCOUNTS: list[Callable[[AccountReader], Awaitable[object]]] = [
+    lambda reader: reader.account("A"),
+    lambda reader: reader.balance("A", "EUR"),
+    lambda reader: reader.currency("basic"),
+    lambda reader: reader.fees("A"),
+    lambda reader: reader.fees("A", since=NOON, kind=FeeKind.DELIVERY),
+    lambda reader: reader.fees(since=NOON),
+    lambda reader: reader.closed("A"),
+    lambda reader: reader.last_closed("A"),
+    lambda reader: reader.invoices("A"),
+    lambda reader: reader.invoices(period="2026-03"),
+    lambda reader: reader.invoice("A/2026-03/EUR"),
+    lambda reader: reader.payments("A"),
+    lambda reader: reader.payment(payment("A", reference="R1").meta.event_id),
+    lines_and_fees,
+]
+REQUESTS: list[Callable[[RequestReader], Awaitable[object]]] = [
+    lambda reader: reader.request(REQUEST.request_id),
+    lambda reader: reader.requests(subscriber="A"),
+    lambda reader: reader.requests(subscriber="A", since=BEGIN),
+    lambda reader: reader.requests(outcome=Outcome.REJECTED),
+    lambda reader: reader.requests(since=BEGIN, outcome=Outcome.UNDECIDED),
+]
+
+
+@pytest.mark.parametrize("ask", ACCOUNTS)
+async def test_questions_about_an_account_walk_through_no_table(
+    ask: Callable[[AccountReader], Awaitable[object]],
+) -> None:
+    with founded(indexed=True) as connection:
+        projection.apply(connection, PROJECTIONS, log_of(MONEY).all())
+        with scans(connection) as found:
+            await ask(AccountReader(database_of(connection)))
+    assert found == []
+
+
+@pytest.mark.parametrize("ask", REQUESTS)
+async def test_questions_about_requests_walk_through_no_table(
+    ask: Callable[[RequestReader], Awaitable[object]],
+) -> None:
+    with founded(indexed=True) as connection:
+        projection.apply(connection, PROJECTIONS, log_of(MONEY).all())
+        with scans(connection) as found:
+            await ask(RequestReader(database_of(connection)))
+    assert found == []
+
+
+async def test_usage_over_time_walks_through_no_table() -> None:
+    with founded(indexed=True) as connection, scans(connection) as found:
+        await ImageReader(database_of(connection)).byte_seconds("A", BEGIN, NOON)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda database: AccountReader(database).fees(),
+        lambda database: AccountReader(database).closed(limit=1),
+        lambda database: AccountReader(database).invoices(),
+        lambda database: AccountReader(database).payments(),
+        lambda database: RequestReader(database).requests(),
+    ],
+)
+async def test_the_newest_of_all_are_found_by_an_index(ask: Callable[[Database], Awaitable[object]]) -> None:
+    with founded(indexed=True) as connection, scans(connection) as found:
+        await ask(database_of(connection))
+    assert len(found) == 1
+    assert re.match(r"SCAN \w+ USING INDEX \w+_by_time", found[0])
 
 
 async def test_the_test_would_see_a_scan() -> None:

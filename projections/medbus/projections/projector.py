@@ -7,6 +7,7 @@ from functools import partial
 
 from medbus.bus import Partition
 from medbus.projections import positions, projection
+from medbus.projections.accounts import AccountProjection
 from medbus.projections.applying import Applier
 from medbus.projections.conditions import ConditionProjection
 from medbus.projections.database import Database
@@ -16,11 +17,18 @@ from medbus.projections.images import ImageProjection
 from medbus.projections.log import Log
 from medbus.projections.projection import Projection
 from medbus.projections.rebuild import rebuild, topics_of
+from medbus.projections.requests import RequestProjection
 from medbus.schemas.errors import OffsetOutOfRange
 
 log = logging.getLogger(__name__)
 
-PROJECTIONS: tuple[Projection, ...] = (DirectoryProjection(), ImageProjection(), ConditionProjection())
+PROJECTIONS: tuple[Projection, ...] = (
+    DirectoryProjection(),
+    ImageProjection(),
+    ConditionProjection(),
+    AccountProjection(),
+    RequestProjection(),
+)
 """All catalogs."""
 
 PACE_SECONDS = 0.025

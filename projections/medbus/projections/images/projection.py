@@ -57,7 +57,8 @@ def _events(records: Iterable[Record]) -> Iterator[Registered | Erased]:
         if isinstance(event, ImageRegistered):
             yield Registered(event_id=event.meta.event_id, registration=Registration.of(record, event))
         elif isinstance(event, ImageErased):
-            yield Erased(slot=(event.sop_instance_uid, event.study_instance_uid), digest=event.digest)
+            slot = event.sop_instance_uid, event.study_instance_uid
+            yield Erased(slot=slot, digest=event.digest, erased_at=_milliseconds(record))
 
 
 def _conflict(record: Record, event: ImageConflicted) -> rows.Row:
@@ -72,7 +73,11 @@ def _conflict(record: Record, event: ImageConflicted) -> rows.Row:
         event.refused.size,
         event.refused.transfer_syntax_uid,
         0,
-        round(record.timestamp.timestamp() * 1000),
+        _milliseconds(record),
         partition,
         offset,
     )
+
+
+def _milliseconds(record: Record) -> int:
+    return round(record.timestamp.timestamp() * 1000)

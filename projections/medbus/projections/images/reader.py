@@ -1,6 +1,7 @@
 """Looks up images, and answers queries."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select
 from medbus.bus import Partition, Position
 from medbus.projections import rows
 from medbus.projections.database import Database
+from medbus.projections.errors import CatalogError
 from medbus.projections.images import search, tables
 from medbus.projections.images.conflicts import (
     ImageConflict,
@@ -19,6 +21,7 @@ from medbus.projections.images.conflicts import (
 from medbus.projections.images.query import Query
 from medbus.projections.images.scope import EVERYTHING, within
 from medbus.projections.images.search import Answer
+from medbus.projections.instants import microseconds
 from medbus.schemas.events import Blob, Scope, Value
 from medbus.schemas.topics import IMAGES
 
@@ -221,6 +224,22 @@ class ImageReader:
         found = await self._database.read(lambda connection: connection.execute(statement).first())
         return Usage() if found is None else Usage(images=found[0], bytes=found[1])
 
+    async def byte_seconds(self, registrant: str, start: datetime, end: datetime) -> int:
+        """How much a subscriber had in the store, and for how long: bytes times seconds.
+
+        Args:
+            registrant: the subscriber.
+            start: the first instant; a whole minute.
+            end: the first instant that no longer counts; a whole minute.
+
+        Raises:
+            CatalogError: start or end is no whole minute.
+        """
+        first, last = _minute(start), _minute(end)
+        return await self._database.read(
+            lambda connection: _byte_seconds(connection, registrant, first, last)
+        )
+
     async def catalog(
         self, chosen: CatalogFilter | None = None, *, scope: Scope = EVERYTHING, limit: int | None = None
     ) -> list[CatalogRow]:
@@ -258,6 +277,27 @@ class ImageReader:
 
     async def _stored(self, statement: Select[Any]) -> list[StoredImage]:
         return await self._database.read(lambda connection: _images(connection, statement))
+
+
+def _minute(moment: datetime) -> int:
+    minute, rest = divmod(microseconds(moment), 60_000_000)
+    if rest:
+        raise CatalogError(f"{moment.isoformat()} is no whole minute.", "Usage is counted by minutes.")
+    return minute
+
+
+def _byte_seconds(connection: Connection, registrant: str, first: int, last: int) -> int:
+    table = tables.usage_by_minute.c
+    mine = table.registrant == registrant
+    before = connection.scalar(select(func.sum(table.bytes)).where(mine, table.minute < first))
+    total = int(before or 0) * (last - first) * 60
+    within = select(table.minute, table.bytes, table.byte_seconds).where(
+        mine, table.minute >= first, table.minute < last
+    )
+    # Added up here: for a database's numbers the sum may be too great.
+    for minute, size, seconds in connection.execute(within):
+        total += seconds + size * (last - minute - 1) * 60
+    return total
 
 
 def _images(connection: Connection, statement: Select[Any]) -> list[StoredImage]:

@@ -36,6 +36,28 @@ class Erased:
 
     slot: Slot
     digest: str
+    erased_at: int
+
+
+@dataclass(slots=True)
+class Growth:
+    """By how much contents grew, by subscriber and minute since 1970: bytes, and those times seconds.
+
+    What is in it is a sum: events may come one by one or many at once.
+    """
+
+    changes: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, registrant: str, size: int, at: int) -> None:
+        """Contents came, or with a negative size went, at a time in milliseconds since 1970."""
+        minute, milliseconds = divmod(at, 60_000)
+        grown, seconds = self.changes.get((registrant, minute), (0, 0))
+        # Nothing is left out where it comes to 0: whether there is a row must not depend on the grouping.
+        self.changes[registrant, minute] = grown + size, seconds + size * (60 - milliseconds // 1000)
+
+    def rows(self) -> list[Row]:
+        """Rows to count."""
+        return [(*key, *change) for key, change in self.changes.items()]
 
 
 @dataclass(slots=True)
@@ -48,6 +70,7 @@ class Slots:
         lost: slots with the ids of events whose contents lost against others.
         conflicts: rows of those that lost now.
         erasures: rows of those that were erased now.
+        growth: what came into slots and left them now.
     """
 
     contents: dict[Slot, Registration] = field(default_factory=dict)
@@ -55,6 +78,7 @@ class Slots:
     lost: set[tuple[Slot, str]] = field(default_factory=set)
     conflicts: list[Row] = field(default_factory=list)
     erasures: list[Row] = field(default_factory=list)
+    growth: Growth = field(default_factory=Growth)
 
     def served(self) -> dict[str, Registration]:
         """The image that is served, by SOP Instance UID."""
@@ -85,6 +109,7 @@ class Slots:
         held = self.contents.get(event.slot)
         if held is not None and held.blob.digest == event.digest:
             del self.contents[event.slot]
+            self.growth.add(held.registrant, -held.blob.size, event.erased_at)
 
     def _register(self, event: Registered) -> None:
         slot, new = event.slot, event.registration
@@ -95,6 +120,7 @@ class Slots:
             return
         if held is None:
             self.contents[slot] = new
+            self.growth.add(new.registrant, new.blob.size, new.registered_at)
         else:
             self.lost.add((slot, str(event.event_id)))
             self.conflicts.append(_conflict(event, held.blob))

@@ -18,7 +18,7 @@ from medbus.projections.images.catalogue import (
     catalogue,
 )
 from medbus.projections.images.registration import Registration
-from medbus.projections.images.slots import Slots
+from medbus.projections.images.slots import Growth, Slots
 from medbus.schemas.events import Blob, Instance, Patient, Series, Study, Value
 
 S = TypeVar("S", bound=Value)
@@ -102,6 +102,10 @@ def add(connection: Connection, registrations: Sequence[Registration]) -> None:
     """Add images that are new to the catalog, those of one study by their offsets."""
     studies, series = _descriptions(connection, registrations)
     _insert(connection, catalogue(registrations, studies, series))
+    growth = Growth()
+    for each in registrations:
+        growth.add(each.registrant, each.blob.size, each.registered_at)
+    rows.count(connection, tables.usage_by_minute, growth.rows())
 
 
 def rewrite(
@@ -126,6 +130,7 @@ def rewrite(
     )
     rows.add(connection, tables.erasures, slots.erasures)
     rows.add(connection, tables.conflicts, slots.conflicts)
+    rows.count(connection, tables.usage_by_minute, slots.growth.rows())
 
 
 def _redescribe(

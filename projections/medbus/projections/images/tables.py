@@ -172,3 +172,16 @@ gateways registered them at the same time; else a gateway refused them."""
 
 usage = Table("usage", metadata, _text("registrant", key=True), _counter("images"), _counter("bytes"))
 """What each subscriber has registered."""
+
+usage_by_minute = Table(
+    "usage_by_minute",
+    metadata,
+    _text("registrant", key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False, doc="since 1970"),
+    _counter("bytes"),
+    _counter("byte_seconds"),
+)
+"""By how much the contents that each subscriber has in the store grew in a minute: in bytes, and in bytes by
+seconds, from when they came, or were erased, to the minute's end. Times are the log's. Contents that are in
+the shadow of others count as well.
+"""
