@@ -6,7 +6,7 @@ Only the decisions are scripted: `Auth` answers requests as a test wants it.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,7 @@ class Auth:
         self.lifetime = timedelta(minutes=30)
         self.max_images: int | None = None
         self.max_bytes: int | None = None
+        self.used_bytes: int | None = None
         self.answer: Callable[[Request], Decision | None] = self.decide
         self.asked.clear()
 
@@ -87,6 +88,7 @@ class Auth:
             apparatus_id=caller[1],
             scope=self.scope,
             max_bytes=self.max_bytes,
+            used_bytes=self.used_bytes,
             max_images=self.max_images,
             expires_at=datetime.now(UTC) + self.lifetime,
         )
@@ -130,7 +132,7 @@ class Site:
     images: ImageReader
     directory: DirectoryReader
     database: Database
-    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    implementation: "Implementation"
 
     def peer(self, calling: str = "MODALITY", **changes: Any) -> Peer:
         """The gateway, as the client sees it."""
@@ -144,6 +146,12 @@ class Site:
                 **changes,
             }
         )
+
+    @asynccontextmanager
+    async def another_gateway(self) -> AsyncIterator[int]:
+        """One more process of the gateway, as far as one process can be another; its port."""
+        async with self.implementation(replace(self.settings, port=0)) as (acceptor, _):
+            yield acceptor.port
 
     async def store(self, *images: Outgoing, calling: str = "MODALITY") -> list[Outcome]:
         """Send images under one association; the answers."""
@@ -239,4 +247,5 @@ async def site(
             images=ImageReader(database),
             directory=DirectoryReader(database),
             database=database,
+            implementation=implementation,
         )

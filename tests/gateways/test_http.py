@@ -36,7 +36,7 @@ async def url(kafka: str, bus: Bus, tmp_path: Path) -> AsyncIterator[str]:
         port=0,
         grace=1,
     )
-    async with gateway(settings) as port:
+    async with gateway(settings) as (port, _):
         yield f"http://127.0.0.1:{port}"
 
 

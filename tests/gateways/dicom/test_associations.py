@@ -83,6 +83,7 @@ async def test_a_stranger_is_rejected_and_the_log_says_why(served: Site) -> None
         (RejectionReason.WRONG_NETWORK, "Calling AE Title Not Recognized"),
         (RejectionReason.WRONG_ROLE, "No Reason"),
         (RejectionReason.NO_CAPACITY_LEFT, "Local Limit Exceeded"),
+        (RejectionReason.PAYMENT_REQUIRED, "Local Limit Exceeded"),
         (RejectionReason.UNDECIDABLE, "Temporary Congestion"),
     ],
 )
@@ -90,7 +91,11 @@ async def test_each_reason_has_its_answer(served: Site, reason: RejectionReason,
     served.auth.answer = lambda request: served.auth.reject(request, reason)
     finished = await echo(served)
     assert f"Reason: {said}" in finished.output
-    transient = reason in (RejectionReason.NO_CAPACITY_LEFT, RejectionReason.UNDECIDABLE)
+    transient = reason in (
+        RejectionReason.NO_CAPACITY_LEFT,
+        RejectionReason.PAYMENT_REQUIRED,
+        RejectionReason.UNDECIDABLE,
+    )
     assert f"Result: Rejected {'Transient' if transient else 'Permanent'}" in finished.output
 
 

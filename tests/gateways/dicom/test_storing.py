@@ -227,17 +227,27 @@ async def test_a_grant_that_expires_in_a_long_association_is_renewed(served: Sit
     assert len({each.request_id for each in served.auth.asked}) == 3
 
 
-async def test_a_grant_that_is_not_renewed_ends_the_storing(served: Site) -> None:
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (RejectionReason.CONTRACT_CANCELLED, 0x0124),
+        (RejectionReason.PAYMENT_REQUIRED, 0x0124),
+        (RejectionReason.NO_CAPACITY_LEFT, 0xA700),
+    ],
+)
+async def test_a_grant_that_is_not_renewed_ends_the_storing(
+    served: Site, reason: RejectionReason, code: int
+) -> None:
     served.auth.lifetime = timedelta(0)
 
     def once(request: object) -> object:
         if len(served.auth.asked) == 1:
             return served.auth.decide(request)  # type: ignore[arg-type]
-        return served.auth.reject(request, RejectionReason.CONTRACT_CANCELLED)  # type: ignore[arg-type]
+        return served.auth.reject(request, reason)  # type: ignore[arg-type]
 
     served.auth.answer = once  # type: ignore[assignment]
     [outcome] = await served.store(outgoing(ct()))
-    assert outcome == Outcome(0x0124, "grant expired: CONTRACT_CANCELLED")
+    assert outcome == Outcome(code, f"grant expired: {reason.value}")
 
 
 async def test_private_and_unknown_classes_and_syntaxes_are_stored(served: Site) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from medbus.gateways.dicom.presentation import Answer, Proposal, Service, negotiate, services
 from medbus.gateways.dicom.status import Code, Refused
-from medbus.gateways.grants import Clock, Grant, Grants, Rejected, Undecided
+from medbus.gateways.grants import CANCELLED, Clock, Grant, Grants, Rejected, Undecided
 from medbus.schemas.errors import MedbusError
 from medbus.schemas.events import (
     Evidence,
@@ -60,7 +60,9 @@ _ANSWER_TO: dict[RejectionReason, tuple[Rejection, Diagnostic]] = {
     RejectionReason.CONTRACT_CANCELLED: (Rejection.PERMANENT, CALLING_AE_TITLE_NOT_RECOGNIZED),
     RejectionReason.WRONG_NETWORK: (Rejection.PERMANENT, CALLING_AE_TITLE_NOT_RECOGNIZED),
     RejectionReason.WRONG_CREDENTIAL: (Rejection.PERMANENT, CALLING_AE_TITLE_NOT_RECOGNIZED),
+    # Both pass: once there is room again, and once there was a payment.
     RejectionReason.NO_CAPACITY_LEFT: (Rejection.TRANSIENT, LOCAL_LIMIT_EXCEEDED),
+    RejectionReason.PAYMENT_REQUIRED: (Rejection.TRANSIENT, LOCAL_LIMIT_EXCEEDED),
     RejectionReason.UNDECIDABLE: (Rejection.TRANSIENT, TEMPORARY_CONGESTION),
 }
 
@@ -104,9 +106,10 @@ def admit(called: str, own: str, *, stopping: bool, standing: int, maximum: int)
 
 
 class Conversation:
-    """An accepted association.
+    """An accepted association. All its requests have one correlation id, which is the id of the first.
 
     Attributes:
+        conversation_id: that id.
         evidence: what the peer showed of itself.
         answers: the answer to each presentation context that it proposed.
         granted: the services that it may use here.
@@ -121,6 +124,7 @@ class Conversation:
         source: str,
         clock: Clock,
     ) -> None:
+        self.conversation_id = uuid4()
         self.evidence = evidence
         self.answers: list[Answer] = []
         self._grants = grants
@@ -128,6 +132,7 @@ class Conversation:
         self._source = source
         self._clock = clock
         self._granted: dict[Service, Grant] = {}
+        self._begun = False
 
     @property
     def peer(self) -> str:
@@ -140,7 +145,14 @@ class Conversation:
 
     def meta(self) -> Meta:
         """The head of a new request in this conversation."""
-        return Meta.first(uuid4(), source=self._source, occurred_at=self._clock())
+        request_id = uuid4() if self._begun else self.conversation_id
+        self._begun = True
+        return Meta.first(
+            request_id,
+            source=self._source,
+            occurred_at=self._clock(),
+            conversation=self.conversation_id,
+        )
 
     async def ask(self, service: Service) -> Grant:
         """Ask for a service; remembers the grant.
@@ -168,19 +180,33 @@ class Conversation:
         """The grant for a service; one that has run out of time is asked for anew.
 
         Raises:
-            Refused: the service is not, or no longer, granted (0124H), or nobody decides now (A700H).
+            Refused: the service is not, or no longer, granted (0124H); no capacity is left, or nobody
+                decides now (A700H).
         """
         grant = self._granted.get(service)
         if grant is None:
             raise Refused(Code.NOT_AUTHORIZED, f"{service.value.lower()} was not granted to {self.peer}")
+        check_live(grant)
         if not grant.expired(self._clock()):
             return grant
         try:
             return await self.ask(service)
         except Rejected as error:
-            raise Refused(Code.NOT_AUTHORIZED, f"grant expired: {error.reason.value}") from error
+            full = error.reason is RejectionReason.NO_CAPACITY_LEFT
+            code = Code.OUT_OF_RESOURCES if full else Code.NOT_AUTHORIZED
+            raise Refused(code, f"grant expired: {error.reason.value}") from error
         except Undecided as error:
             raise Refused(Code.OUT_OF_RESOURCES, "grant expired, no decision on a new one") from error
+
+
+def check_live(grant: Grant) -> None:
+    """Go on only under a contract in force.
+
+    Raises:
+        Refused: it was cancelled since the grant (0124H).
+    """
+    if grant.ended:
+        raise Refused(Code.NOT_AUTHORIZED, CANCELLED)
 
 
 async def open_conversation(

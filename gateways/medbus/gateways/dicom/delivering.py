@@ -12,7 +12,7 @@ from medbus.gateways.blobs import BlobError, BlobStore
 from medbus.gateways.dicom import transcoding
 from medbus.gateways.dicom.outgoing import Counts, Outgoing, Outlet, Requester, Retrieved, Unreachable
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, is_warning
-from medbus.gateways.grants import Clock, Exhausted, Grant, Rejected, Undecided
+from medbus.gateways.grants import CANCELLED, Clock, Exhausted, Grant, Rejected, Undecided
 from medbus.projections.images import StoredImage
 from medbus.schemas.errors import BusError
 from medbus.schemas.events import Channel, DeliveryFailed, Event, ImageDelivered
@@ -32,6 +32,10 @@ class NotDelivered(Exception):
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class ContractEnded(Exception):
+    """A contract was cancelled before an image went out."""
 
 
 class Preparation:
@@ -69,6 +73,7 @@ class Delivery:
         originator: AE title and message id of a C-MOVE.
         grants: by Study Instance UID; images of other studies are not sent.
         renew: asks for a new grant for an image whose grant has expired.
+        cancelled: whether the contract of a subscriber was cancelled.
         requester: told how far it has come.
         total: how many images there are.
     """
@@ -86,6 +91,7 @@ class Delivery:
         originator: tuple[str, int] | None,
         grants: dict[str, Grant],
         renew: Callable[[StoredImage], Awaitable[Grant]],
+        cancelled: Callable[[str], bool],
         requester: Requester,
         total: int,
     ) -> None:
@@ -99,6 +105,7 @@ class Delivery:
         self._originator = originator
         self._grants = grants
         self._renew = renew
+        self._contract_cancelled = cancelled
         self._requester = requester
         self._total = total
         self._completed = 0
@@ -114,6 +121,11 @@ class Delivery:
         return self._requester.cancelled()
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more may go out: the contract of either side was cancelled."""
+        return any(map(self._over, self._grants.values()))
+
+    @property
     def counts(self) -> Counts:
         done = self._completed + self._warning + len(self._failed)
         return Counts(
@@ -126,7 +138,8 @@ class Delivery:
     async def send(self, images: Sequence[StoredImage], outlet: Outlet) -> None:
         """Send images in turn, until the requester cancels. The next is read while one is on its way.
 
-        An outlet that breaks fails the image that was on its way and all that follow.
+        An outlet that breaks fails the image that was on its way and all that follow; so does a contract that
+        is cancelled, from the next image on.
         """
         following: Preparation | None = None
         try:
@@ -139,6 +152,9 @@ class Delivery:
                     following = self._begin(images[index + 1], outlet)
                 try:
                     await self._deliver(image, current, outlet)
+                except ContractEnded:
+                    await self.give_up(images[index:], CANCELLED)
+                    return
                 except Unreachable as error:
                     await self.give_up(images[index:], str(error))
                     return
@@ -186,6 +202,8 @@ class Delivery:
         try:
             grant = await self._grant(image)
             outgoing = await prepared.outgoing
+            if self._over(grant):
+                raise ContractEnded
             grant.take(outgoing.size)
             outcome = await outlet.store(outgoing)
             _check(outcome)
@@ -223,6 +241,8 @@ class Delivery:
         if grant is None:
             raise NotDelivered("the study was not granted")
         if grant.expired(self._clock()):
+            if self._over(grant):
+                raise ContractEnded
             try:
                 grant = self._grants[image.study_instance_uid] = await self._renew(image)
             except (Rejected, Undecided) as error:
@@ -261,6 +281,9 @@ class Delivery:
         if syntax != stored:
             raise NotDelivered(f"{image.blob.size} bytes are too many to convert from {stored}")
         return outgoing
+
+    def _over(self, grant: Grant) -> bool:
+        return grant.ended or (self._recipient is not None and self._contract_cancelled(self._recipient))
 
     def _fail(self, image: StoredImage, error: NotDelivered) -> None:
         log.info("%s not delivered to %s: %s", image.sop_instance_uid, self._destination, error)

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from typing import Protocol
 
 from medbus.gateways.dicom import identifier
-from medbus.gateways.dicom.conversation import Conversation
+from medbus.gateways.dicom.conversation import Conversation, check_live
 from medbus.gateways.dicom.identifier import Identifier
 from medbus.gateways.dicom.presentation import Service
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused
@@ -48,7 +48,7 @@ class Finding:
             answers: where the matches go.
 
         Returns:
-            0000H: these were all. FE00H: cancelled. 0124H: not granted.
+            0000H: these were all. FE00H: cancelled. 0124H: not granted, or no longer.
             A700H: the catalog can't be read. A900H: the identifier is not one of this information model.
             C000H: it can't be read, or a value does not fit its key.
         """
@@ -58,6 +58,7 @@ class Finding:
             async for found in self._images.find(asked.query, grant.scope):
                 if answers.cancelled():
                     return Outcome(Code.CANCEL)
+                check_live(grant)
                 match = identifier.answer(
                     asked, found, retrieve_ae_title=self._ae_title, transfer_syntax=keys.transfer_syntax
                 )

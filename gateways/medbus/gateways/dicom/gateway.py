@@ -1,7 +1,6 @@
 """The DICOM gateway as a process: puts its parts together and runs them until it is told to stop."""
 
 import asyncio
-import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +24,7 @@ from medbus.gateways.dicom.settings import Settings
 from medbus.gateways.dicom.storing import Storing
 from medbus.gateways.dicom.tls import client_context, server_context
 from medbus.gateways.grants import Grants, utc_now
+from medbus.gateways.quota import Quota
 from medbus.gateways.ready import announce
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
@@ -93,7 +93,9 @@ async def _parts(
         )
         database = await stack.enter_async_context(Database(settings.database))
         blobs = await stack.enter_async_context(await BlobStore.open(settings.blobs))
-        grants = await stack.enter_async_context(Grants(bus, timeout=settings.decision_timeout))
+        grants = await stack.enter_async_context(
+            Grants(bus, timeout=settings.decision_timeout, known=await database.positions())
+        )
         executor = ThreadPoolExecutor(_SENDING_THREADS, thread_name_prefix="dicom-sender")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         service = _service(
@@ -134,16 +136,7 @@ async def run(
     """
     async with gateway(settings, listener=listener, turns=turns) as (acceptor, grants):
         ready(f"{settings.host}:{acceptor.port}")
-        # Without the decisions nobody could be let in: better to end and be started again.
-        deaf = asyncio.create_task(grants.run())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait((deaf, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if deaf.done():
-            deaf.result()
-        deaf.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await deaf
+        await grants.run(stop)
 
 
 async def main(settings: Settings) -> None:
@@ -173,6 +166,7 @@ def _service(
         blobs=blobs,
         images=images,
         database=database,
+        quota=Quota(bus, database),
         source=settings.source,
         clock=utc_now,
         publish_timeout=settings.publish_timeout,

@@ -21,7 +21,7 @@ from medbus.gateways.dicom.outgoing import (
 )
 from medbus.gateways.dicom.presentation import Service
 from medbus.gateways.dicom.status import Code, Refused
-from medbus.gateways.grants import Clock, Grant, Grants, Rejected, Undecided
+from medbus.gateways.grants import CANCELLED, Clock, Grant, Grants, Rejected, Undecided
 from medbus.projections.directory import Contract, DirectoryReader
 from medbus.projections.images import ImageReader, StoredImage
 from medbus.schemas.events import Channel, DeliveryRequested, RejectionReason
@@ -104,6 +104,9 @@ class Retrieving:
         for batch, contexts in batches(images):
             if delivery.cancelled:
                 break
+            if delivery.ended:
+                await delivery.give_up(batch, CANCELLED)
+                continue
             try:
                 async with self._connector.connect(address, contexts) as outlet:
                     await delivery.send(batch, outlet)
@@ -136,6 +139,7 @@ class Retrieving:
             originator=(conversation.peer, message_id) if destination else None,
             grants=grants,
             renew=renew,
+            cancelled=self._grants.cancelled,
             requester=requester,
             total=len(images),
         )

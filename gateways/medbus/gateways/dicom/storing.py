@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from medbus.bus import Bus, Position
 from medbus.gateways.blobs import BlobError, BlobStore, Writer
 from medbus.gateways.dicom import comparison, registration
-from medbus.gateways.dicom.conversation import Conversation
+from medbus.gateways.dicom.conversation import Conversation, check_live
 from medbus.gateways.dicom.dataset import (
     Head,
     HeadScanner,
@@ -22,6 +22,7 @@ from medbus.gateways.dicom.dataset import (
 from medbus.gateways.dicom.presentation import Service
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused, Unanswerable
 from medbus.gateways.grants import Clock, Exhausted, Grant
+from medbus.gateways.quota import Place, Quota, UsageUnknown
 from medbus.projections.database import Database
 from medbus.projections.errors import CatalogMissing
 from medbus.projections.images import ImageReader, KnownImage
@@ -79,6 +80,7 @@ class Storing:
         blobs: where data sets are kept.
         images: the image catalog.
         database: tells how far the catalog has come.
+        quota: the room of contracts, for all conversations together.
         source: names this gateway in events.
         clock: the time.
         publish_timeout: seconds to wait for the log.
@@ -92,6 +94,7 @@ class Storing:
         blobs: BlobStore,
         images: ImageReader,
         database: Database,
+        quota: Quota,
         source: str,
         clock: Clock,
         publish_timeout: float = PUBLISH_TIMEOUT,
@@ -101,6 +104,7 @@ class Storing:
         self._blobs = blobs
         self._images = images
         self._database = database
+        self._quota = quota
         self._source = source
         self._clock = clock
         self._publish_timeout = publish_timeout
@@ -159,6 +163,7 @@ class Storing:
 
         Raises:
             Refused: with
+                0124H: the contract was cancelled meanwhile.
                 0111H: other contents are registered under this SOP Instance UID; both are kept, the first is
                 served, and the conflict is on the log.
                 A700H: no capacity, no space, or the blob store can't be reached.
@@ -169,6 +174,7 @@ class Storing:
             async with self._alone(uid):
                 known = await self._known(uid)
                 blob = await _finish(image.writer)
+                check_live(image.grant)
                 if known is None:
                     await self._register(image.grant, image.head, blob)
                 elif known.blob.digest != blob.digest:
@@ -217,7 +223,9 @@ class Storing:
             grant.take(blob.size)
         except Exhausted as error:
             raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
+        place: Place | None = None
         try:
+            place = await self._quota.take(grant.decision, blob.size)
             header = None
             if head.header_is_large:
                 header = await self._blobs.put(head.header, head.header_transfer_syntax_uid)
@@ -229,12 +237,18 @@ class Storing:
                 occurred_at=self._clock(),
                 source=self._source,
             )
-            position = await self._publish(event)
+            position = await self._publish(event, grant)
         except BaseException as error:
             grant.give_back(blob.size)
+            if place is not None:
+                place.given_up()
+            if isinstance(error, Exhausted | UsageUnknown):
+                raise Refused(Code.OUT_OF_RESOURCES, error.message) from error
             if isinstance(error, BlobError):
                 raise _blobs_failed(error) from error
             raise
+        if place is not None:
+            place.registered(position)
         instance = head.instance
         study = head.study.study_instance_uid
         self._remember(instance.sop_instance_uid, Acknowledged(blob, study, instance.sop_class_uid, position))
@@ -257,7 +271,8 @@ class Storing:
                 grant=grant.decision,
                 occurred_at=self._clock(),
                 source=self._source,
-            )
+            ),
+            grant,
         )
         raise Refused(Code.DUPLICATE_SOP_INSTANCE, "other contents are registered under this UID")
 
@@ -267,7 +282,8 @@ class Storing:
             read(known.digest), known.transfer_syntax_uid, read(blob.digest), blob.transfer_syntax_uid
         )
 
-    async def _publish(self, event: Event) -> Position:
+    async def _publish(self, event: Event, grant: Grant) -> Position:
+        check_live(grant)  # here, so that nothing can come between
         try:
             async with asyncio.timeout(self._publish_timeout):
                 return await self._bus.publish(event)

@@ -1,1 +1,1 @@
-"""The HTTP gateway: the schema registry's read calls, and health."""
+"""The HTTP gateway: accounts, activation and payments; the schema registry's read calls; health."""

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from medbus.bus.settings import DEFAULT_PREFIX
 from medbus.gateways.http.gateway import DEFAULT_PORT, Settings, main
-from medbus.schemas.errors import MedbusError
+from medbus.schemas.errors import MedbusError, SettingsError
 
 
 def settings(arguments: list[str] | None = None) -> Settings:
-    """Settings from the command line."""
+    """Settings from the command line.
+
+    Raises:
+        SettingsError: the secrets can't be read, or one is too short.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m medbus.gateways.http",
         description="Answers a schema registry's read calls, and says whether the service is well.",
@@ -24,6 +28,12 @@ def settings(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--database", required=True, metavar="URL", help="where the catalogs are")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port, 0 for any (%(default)s)")
+    parser.add_argument(
+        "--payment-secrets",
+        type=Path,
+        metavar="FILE",
+        help="secrets of those who report payments, one a line; without, none are taken",
+    )
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="where to write port and process id")
     given = parser.parse_args(arguments)
     logging.basicConfig(
@@ -36,8 +46,17 @@ def settings(arguments: list[str] | None = None) -> Settings:
         prefix=given.prefix,
         host=given.host,
         port=given.port,
+        payment_secrets=() if given.payment_secrets is None else _secrets(given.payment_secrets),
         ready_file=given.ready_file,
     )
+
+
+def _secrets(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The secrets in {path} can't be read: {error}.") from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 if __name__ == "__main__":

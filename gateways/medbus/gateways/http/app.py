@@ -3,24 +3,35 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from medbus.bus import Bus
 from medbus.bus.admin import read_registry
+from medbus.gateways.grants import Clock, Grants
 from medbus.gateways.http import registry
+from medbus.gateways.http.account import Accounts, Permissions
+from medbus.gateways.http.activation import Activation
+from medbus.gateways.http.errors import on_problem, problem_of
+from medbus.gateways.http.payments import Payments
+from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
+from medbus.projections.directory import DirectoryReader
 from medbus.projections.errors import CatalogError
-from medbus.schemas.errors import BusError
+from medbus.schemas.errors import BusError, MedbusError
 from medbus.schemas.registry import Registry
 from medbus.schemas.topics import IMAGES
 
 log = logging.getLogger(__name__)
+
+OURS = {"payments", "activation", "account"}
+"""First parts of the paths whose errors are problem details; all others answer as a registry does."""
 
 HEALTH_TIMEOUT = 5.0
 """Seconds for Kafka and the catalogs to answer."""
@@ -50,13 +61,52 @@ class Schemas:
             return self._registry
 
 
-def application(bus: Bus, database: Database) -> Starlette:
+PUBLISH_TIMEOUT = 10.0
+"""Seconds to wait for the log; a client that is told to come back later does."""
+
+
+def application(
+    bus: Bus,
+    database: Database,
+    grants: Grants,
+    *,
+    clock: Clock,
+    source: str,
+    payment_secrets: Sequence[str] = (),
+    publish_timeout: float = PUBLISH_TIMEOUT,
+) -> Starlette:
     """The application.
 
     Args:
         bus: an open bus.
         database: the catalogs.
+        grants: asks for decisions.
+        clock: the time.
+        source: names this gateway in events.
+        payment_secrets: any of them signs reports of payments; without, none are taken.
+        publish_timeout: seconds to wait for the log.
     """
+    directory = DirectoryReader(database)
+    payments = Payments(
+        bus=bus,
+        accounts=AccountReader(database),
+        directory=directory,
+        clock=clock,
+        source=source,
+        secrets=payment_secrets,
+        publish_timeout=publish_timeout,
+    )
+    activation = Activation(
+        bus=bus,
+        database=database,
+        grants=grants,
+        directory=directory,
+        clock=clock,
+        source=source,
+        publish_timeout=publish_timeout,
+    )
+    accounts = Accounts(database, Permissions(grants, clock=clock, source=source))
+    ours = [*payments.routes(), *activation.routes(), *accounts.routes()]
 
     async def health(_: Request) -> JSONResponse:
         """200 while Kafka and the catalogs answer, else 503; says which of them does not."""
@@ -66,9 +116,24 @@ def application(bus: Bus, database: Database) -> Starlette:
         return JSONResponse(body, 200 if ready else 503)
 
     return Starlette(
-        routes=[Route("/health", health), *registry.routes(Schemas(bus))],
-        exception_handlers={HTTPException: registry.on_error, Exception: registry.on_error},
+        routes=[Route("/health", health), *ours, *registry.routes(Schemas(bus))],
+        exception_handlers={HTTPException: _on_error, MedbusError: _on_service_error, Exception: _on_error},
     )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    handler = on_problem if _ours(request) else registry.on_error
+    return await handler(request, error)
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    if not _ours(request) or not isinstance(error, MedbusError) or problem_of(error) is None:
+        raise error  # so that it is logged as what it is: nobody expected it
+    return await on_problem(request, error)
+
+
+def _ours(request: Request) -> bool:
+    return request.url.path.split("/")[1] in OURS
 
 
 async def _kafka(bus: Bus) -> str:

@@ -5,19 +5,23 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
 from medbus.bus import Bus
 from medbus.bus.settings import DEFAULT_PREFIX
-from medbus.gateways.http.app import application
+from medbus.gateways.grants import DECISION_TIMEOUT, Clock, Grants, utc_now
+from medbus.gateways.http.app import PUBLISH_TIMEOUT, application
 from medbus.gateways.ready import announce
 from medbus.projections.database import Database
-from medbus.schemas.errors import MedbusError
+from medbus.schemas.errors import MedbusError, SettingsError
 
 DEFAULT_PORT = 8042
+
+SHORTEST_SECRET = 16
+"""Characters: a shorter one could be guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,9 @@ class Settings:
         host: the address to listen at.
         port: the port; 0 for any free one.
         source: names this gateway.
+        payment_secrets: of those who report payments; each signs by one of them. Without, none are taken.
+        decision_timeout: seconds to wait for a decision.
+        publish_timeout: seconds to wait for the log.
         grace: seconds for running requests when it stops.
         ready_file: written as JSON when clients can connect: address, port and process id.
     """
@@ -41,13 +48,28 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     source: str = "gateway-http"
+    payment_secrets: tuple[str, ...] = field(default=(), repr=False)
+    decision_timeout: float = DECISION_TIMEOUT
+    publish_timeout: float = PUBLISH_TIMEOUT
     grace: float = 5.0
     ready_file: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Raises SettingsError, which does not tell the secret."""
+        if any(len(secret) < SHORTEST_SECRET for secret in self.payment_secrets):
+            raise SettingsError(
+                f"A secret for payments has less than {SHORTEST_SECRET} characters.",
+                "Make one with `python -c 'import secrets; print(secrets.token_urlsafe(32))'`.",
+            )
+
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[int]:
-    """A running gateway, in this process; its port.
+async def gateway(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[tuple[int, Grants]]:
+    """A running gateway, in this process; its port, and what it follows the decisions with.
+
+    Args:
+        settings: all of them.
+        clock: the time.
 
     Raises:
         MedbusError: the port can't be had, or Kafka does not answer.
@@ -55,11 +77,20 @@ async def gateway(settings: Settings) -> AsyncIterator[int]:
     async with (
         Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix) as bus,
         Database(settings.database) as database,
+        Grants(bus, timeout=settings.decision_timeout, known=await database.positions()) as grants,
     ):
         listener = _listener(settings)
         server = _Server(
             uvicorn.Config(
-                application(bus, database),
+                application(
+                    bus,
+                    database,
+                    grants,
+                    clock=clock,
+                    source=settings.source,
+                    payment_secrets=settings.payment_secrets,
+                    publish_timeout=settings.publish_timeout,
+                ),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -68,7 +99,7 @@ async def gateway(settings: Settings) -> AsyncIterator[int]:
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            yield int(listener.getsockname()[1])
+            yield int(listener.getsockname()[1]), grants
         finally:
             server.should_exit = True
             await serving
@@ -78,18 +109,18 @@ async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str],
     """Run the gateway until `stop` is set; `ready` is called with its address when clients can connect.
 
     Raises:
-        MedbusError: it can't start.
+        MedbusError: it can't start, or can't go on.
     """
-    async with gateway(settings) as port:
+    async with gateway(settings) as (port, grants):
         ready(f"{settings.host}:{port}")
-        await stop.wait()
+        await grants.run(stop)
 
 
 async def main(settings: Settings) -> None:
     """Run the gateway until SIGTERM or SIGINT.
 
     Raises:
-        MedbusError: it can't start.
+        MedbusError: it can't start, or can't go on.
     """
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
