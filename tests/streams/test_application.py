@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import aiokafka
@@ -9,7 +10,10 @@ import pytest
 from faust.types.enums import ProcessingGuarantee
 
 from medbus.bus import settings as bus_settings
-from medbus.streams.application import CONCURRENCY, application
+from medbus.projections.database import Database
+from medbus.streams.application import CONCURRENCY, Buffer, application
+from medbus.streams.auth import service as auth
+from medbus.streams.auth.lookup import Lookup
 
 
 def made() -> Any:
@@ -39,6 +43,76 @@ async def test_faust_is_set_to_lose_nothing() -> None:
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.consumer_max_fetch_size == 1024 * 1024
     assert conf.producer_acks == -1
+
+
+async def test_a_decision_is_made_alone_and_few_requests_wait_for_one(tmp_path: Path) -> None:
+    processor = auth.processor(Lookup(Database(f"sqlite+aiosqlite:///{tmp_path}/catalog.sqlite")))
+    assert (processor.batch, processor.in_flight, processor.buffer) == (1, 32, 64)
+
+
+async def test_a_processor_may_fetch_more_at_once() -> None:
+    conf = application("127.0.0.1:1", group="medbus.billing", client_id="billing-1", buffer=2000).conf
+    assert (conf.stream_buffer_maxsize, conf.broker_max_poll_records) == (2000, 2000)
+
+
+async def test_a_buffer_says_when_all_of_it_has_been_taken() -> None:
+    app = made()
+    buffer = app.FlowControlQueue(maxsize=64)
+    assert app.buffers == [buffer]
+    assert isinstance(buffer, Buffer)
+    assert buffer.taken.is_set()
+    app.flow_control.resume()
+    await buffer.put("first")
+    await buffer.put("second")
+    assert not buffer.taken.is_set()
+    assert await buffer.get() == "first"
+    assert not buffer.taken.is_set()
+    assert buffer.get_nowait() == "second"
+    assert buffer.taken.is_set()
+
+
+async def test_a_buffer_that_is_cleared_at_a_rebalance_is_taken() -> None:
+    app = made()
+    buffer = app.FlowControlQueue(maxsize=64, clear_on_resume=True)
+    app.flow_control.resume()
+    await buffer.put("first")
+    app.flow_control.suspend()
+    app.flow_control.clear()
+    assert buffer.taken.is_set()
+    assert buffer.empty()
+
+
+async def test_a_record_that_finds_room_is_delivered_without_a_task() -> None:
+    app = made()
+    app.finalize()
+    buffer = app.FlowControlQueue(maxsize=1)
+    app.flow_control.resume()
+    tasks = asyncio.all_tasks()
+    seen: list[set[Any]] = []
+
+    async def deliver() -> None:
+        seen.append(asyncio.all_tasks())
+        await buffer.put("record")
+
+    rebalance = asyncio.Event()
+    await app.consumer.wait_first(deliver(), rebalance.wait())
+    assert (buffer.qsize(), seen) == (1, [tasks])
+
+
+async def test_a_record_that_finds_no_room_waits_until_there_is_a_rebalance() -> None:
+    app = made()
+    app.finalize()
+    buffer = app.FlowControlQueue(maxsize=1)
+    app.flow_control.resume()
+    await buffer.put("first")
+    rebalance = asyncio.Event()
+    waiting = asyncio.create_task(app.consumer.wait_first(buffer.put("second"), rebalance.wait()))
+    assert not (await asyncio.wait([waiting], timeout=0.1))[0]
+    rebalance.set()
+    await asyncio.wait_for(waiting, 5)
+    assert buffer.get_nowait() == "first"
+    await asyncio.sleep(0)
+    assert buffer.empty()
 
 
 async def test_faust_keeps_nothing_of_its_own() -> None:

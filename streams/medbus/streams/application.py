@@ -8,6 +8,8 @@ from typing import Any
 import faust
 from faust.app.base import BootStrategy as FaustBootStrategy
 from faust.transport.drivers import aiokafka
+from mode.services import WaitResults
+from mode.utils.queues import ThrowableQueue
 from yarl import URL
 
 from medbus.schemas.topics import Topic
@@ -18,7 +20,6 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         # Events are acknowledged by the processor, in order. A crash is a crash: the process ends and is
         # started again, and nothing is skipped.
         "agent_supervisor": "mode.CrashingSupervisor",
-        "stream_buffer_maxsize": 64,
         # No web server, no tables, no topics of Faust's own.
         "web_enabled": False,
         "store": "memory://",
@@ -33,7 +34,6 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         # longer has; `offsets.verify` refuses to start on that.
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": 1024 * 1024,
-        "broker_max_poll_records": 64,
         "broker_check_crcs": True,
         "broker_commit_interval": 0.5,
         "broker_commit_every": 1000,
@@ -54,20 +54,68 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+BUFFER = 64
+"""How many records are fetched at once, and how many wait at most to be taken."""
+
 CONCURRENCY = 1
 """Of the agent: with more, Faust may commit an offset past an event that is still in flight."""
 
 
-class Consumer(aiokafka.Consumer):
-    """Faust's consumer without its way of dealing with a full buffer.
+class Buffer(ThrowableQueue[Any]):
+    """What lies between Kafka and an agent, and when all of it has been taken."""
 
-    It leaves the partition out of its fetches, and where all are left out it sleeps for a second: under
-    load, decisions that take milliseconds took one or two seconds. Without that, a full buffer simply makes
-    fetching wait.
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.taken = asyncio.Event()
+        self.taken.set()
+        super().__init__(*args, **options)
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self.taken.clear()
+
+    def _get(self) -> Any:
+        item = super()._get()
+        if not self.qsize():
+            self.taken.set()
+        return item
+
+    def clear(self) -> None:
+        """Forget what is in it: at a rebalance."""
+        super().clear()
+        self.taken.set()
+
+
+class Consumer(aiokafka.Consumer):
+    """Faust's consumer with another way of dealing with a full buffer.
+
+    Faust's leaves the partition out of its fetches, and where all are left out it sleeps for a second: under
+    load, decisions that take milliseconds took one or two seconds. Without that, a full buffer makes fetching
+    wait, with four tasks for each record. This one fetches when the buffer is empty, and no more than it
+    holds.
     """
 
+    app: "Application"
+
     def on_buffer_full(self, tp: Any) -> None:
-        """Go on: putting into the full buffer waits."""
+        """Go on: what has been fetched finds room."""
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        for buffer in self.app.buffers:
+            await buffer.taken.wait()
+        return await super()._wait_next_records(timeout)
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - Faust's
+        """Wait for one of several; what comes from Kafka is delivered while waiting for a rebalance."""
+        if len(coros) == 2 and self._has_room():
+            delivery, rebalance = coros
+            rebalance.close()
+            await delivery
+            return WaitResults([], [], False)
+        return await super().wait_first(*coros, timeout=timeout)
+
+    def _has_room(self) -> bool:
+        """Whether a record can be delivered at once."""
+        return self.app.flow_control.is_active() and not any(buffer.full() for buffer in self.app.buffers)
 
 
 class Transport(aiokafka.Transport):
@@ -90,6 +138,7 @@ class Application(faust.App):
         joined: set when the group has told this member its partitions, be they none.
         drain: awaited when partitions are about to go, at a rebalance and at the end; must be bounded in
             time.
+        buffers: where records wait for an agent.
     """
 
     Settings = Settings
@@ -103,6 +152,7 @@ class Application(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.joined = asyncio.Event()
         self.drain: Callable[[], Awaitable[None]] | None = None
+        self.buffers: list[Buffer] = []
         super().__init__(*args, **options)
 
     def _create_directories(self) -> None:
@@ -110,6 +160,12 @@ class Application(faust.App):
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
+
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Buffer:  # noqa: N802
+        """A new buffer."""
+        buffer = Buffer(maxsize=maxsize, flow_control=self.flow_control, clear_on_resume=clear_on_resume)
+        self.buffers.append(buffer)
+        return buffer
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
         """Let what is in flight be finished and commit it, so that a rebalance repeats little."""
@@ -122,7 +178,9 @@ class Application(faust.App):
         self.joined.set()
 
 
-def application(bootstrap: str, *, group: str, client_id: str, member: str | None = None) -> Application:
+def application(
+    bootstrap: str, *, group: str, client_id: str, member: str | None = None, buffer: int = BUFFER
+) -> Application:
     """A Faust application for one consumer group; to be made inside the event loop that runs it.
 
     Args:
@@ -132,12 +190,15 @@ def application(bootstrap: str, *, group: str, client_id: str, member: str | Non
         member: identity of this member in the group (`group.instance.id`). A worker that is killed and
             started again under the same identity takes up its partitions at once. No two running workers
             may share one.
+        buffer: how many records are fetched at once, and how many wait to be taken.
     """
     return Application(
         group,
         broker=[URL(f"aiokafka://{address.strip()}") for address in bootstrap.split(",")],
         broker_client_id=client_id,
         consumer_group_instance_id=member,
+        broker_max_poll_records=buffer,
+        stream_buffer_maxsize=buffer,
         **SETTINGS,
     )
 

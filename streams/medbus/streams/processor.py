@@ -13,7 +13,8 @@ rebalance or a restart gives it the last ones again. So its handler
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
@@ -23,12 +24,17 @@ from medbus.bus import Bus, Record, Undecodable
 from medbus.bus.dead_letters import Raw, dead_letter, without_contents
 from medbus.projections.errors import CatalogMissing
 from medbus.schemas.errors import BusError, InvalidEvent, UndecodableRecord, UnknownSchema
-from medbus.schemas.events import Event
+from medbus.schemas.events import DeadLettered, Event
 from medbus.schemas.topics import Topic
+from medbus.streams.application import BUFFER
 
 log = logging.getLogger(__name__)
 
+A = TypeVar("A")
+R = TypeVar("R")
+
 Handler = Callable[[Record], Awaitable[Sequence[Event]]]
+Preparation = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 def transient(error: Exception) -> bool:
@@ -43,6 +49,10 @@ def say_nothing(record: Record, error: str) -> Sequence[Event]:
     return ()
 
 
+async def need_nothing(records: Sequence[Record]) -> None:
+    """No state to read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Processor:
     """What a processor is.
@@ -51,31 +61,64 @@ class Processor:
         name: of the processor, its consumer group and the source of its events.
         topics: what it reads.
         handle: makes events of a record, whose event is never Undecodable; see above for what it owes.
+        prepare: reads what the records of a batch need, before they are handled one after the other. Called
+            once for each batch, never with an Undecodable. If it fails for good, every record of the batch is
+            prepared and handled by itself, so that one that can't be does not take the others with it.
+        batch: how many records that have arrived are taken together at most: their events are written
+            together. None is waited for: a record that comes alone is handled at once.
         refuse: pure; the events that are published beside the dead letter when a record can't be handled, so
             that nobody waits in vain. The record's event may be Undecodable.
         delays: seconds to wait before each further try after a transient failure; then the record is given
             up.
-        in_flight: how many records may be under way at once. Handling is always one after the other. With 1,
-            a record is handled when the events of the one before are in the log; with more, they are still on
-            their way, and may change places if a broker fails just then.
+        in_flight: how many records may be under way at once, counted in whole batches. Handling is always one
+            after the other. With no more than a batch, a batch is handled when the events of the one before
+            are in the log. With more, they are still on their way, and events of different batches may change
+            places.
+        buffer: how many records are fetched at once, and how many wait at most to be taken.
         stall_seconds: without progress for so long, although there is work, the processor ends. Longer than
             the handler takes, retries included.
+
+    Raises:
+        ValueError: fewer records may be under way than a batch has.
     """
 
     name: str
     topics: tuple[Topic, ...]
     handle: Handler
+    prepare: Preparation = need_nothing
+    batch: int = 1
     refuse: Callable[[Record, str], Sequence[Event]] = say_nothing
     delays: tuple[float, ...] = (0.05, 0.25, 1.0, 2.0)
     in_flight: int = 32
+    buffer: int = BUFFER
     stall_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= self.in_flight:
+            raise ValueError(f"A batch of {self.batch} does not fit into {self.in_flight} under way.")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A record could not be handled."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A record, and the events that follow from it."""
+
+    record: Record
+    raw: Raw
+    answer: Sequence[Event] | Failed
 
 
 class Handling:
-    """What happens to one record.
+    """What happens to records.
 
     Args:
-        processor: whose record it is.
+        processor: whose records they are.
         bus: an open bus.
     """
 
@@ -96,65 +139,73 @@ class Handling:
         except UndecodableRecord as error:
             return Undecodable(error=str(error), key=raw.key, value=raw.value, headers=raw.headers)
 
-    async def answer(self, record: Record) -> "Sequence[Event] | Failed":
-        """The events that follow from a record. Every exception of the handler ends here."""
-        if isinstance(record.event, Undecodable):
-            return Failed(record.event.error)
-        for delay in (*self._processor.delays, None):
-            try:
-                return await self._processor.handle(record)
-            except Exception as error:
-                if delay is None or not transient(error):
-                    log.exception("%s can't handle %s", self._processor.name, record.position)
-                    return Failed(f"{type(error).__name__}: {error}")
-                log.warning(
-                    "%s tries %s again in %g s: %s", self._processor.name, record.position, delay, error
-                )
-                await asyncio.sleep(delay)
-        raise AssertionError("unreachable")
+    async def prepare(self, records: Sequence[Record]) -> Failed | None:
+        """Read what a batch needs. Every exception of the processor ends here."""
+        readable = [each for each in records if not isinstance(each.event, Undecodable)]
+        if not readable:
+            return None
+        return await self._tried(
+            self._processor.prepare, readable, f"{len(readable)} records from {readable[0].position} on"
+        )
 
-    async def publish(self, record: Record, raw: Raw, answer: "Sequence[Event] | Failed") -> None:
-        """Write the events of a record, or its dead letter; returns when every in-sync replica has all of
+    async def answer(self, record: Record) -> Sequence[Event] | Failed:
+        """The events that follow from a record. Every exception of the processor ends here."""
+        if isinstance(record.event, Undecodable):
+            log.error("%s can't read %s: %s", self._processor.name, record.position, record.event.error)
+            return Failed(record.event.error)
+        return await self._tried(self._processor.handle, record, record.position)
+
+    async def publish(self, batch: Sequence[Handled]) -> None:
+        """Write the events of records, or their dead letters; returns when every in-sync replica has all of
         them.
 
         Raises:
-            MedbusError: not even the dead letter could be written. The record must not be acknowledged.
+            MedbusError: not even a dead letter could be written. None of the records may be acknowledged.
         """
-        if isinstance(answer, Failed):
-            await self._bury(record, raw, answer.error)
-            return
         try:
-            await self._publish_all(answer)
+            await self._write([event for each in batch for event in self._events(each)])
         except InvalidEvent as error:
-            log.exception("%s made no valid event of %s", self._processor.name, record.position)
-            await self._bury(record, raw, f"InvalidEvent: {error}")
+            if len(batch) > 1:
+                # Which record it was shows when each is written by itself.
+                for each in batch:
+                    await self.publish([each])
+            else:
+                await self._bury(batch[0], error)
 
-    async def _bury(self, record: Record, raw: Raw, error: str) -> None:
-        letter = dead_letter(self._processor.name, record, error, raw=raw)
-        log.error("%s gives up %s: %s", self._processor.name, record.position, error)
-        try:
-            await self._bus.publish(letter)
-        except InvalidEvent:
-            await self._bus.publish(without_contents(letter))
-        await self._publish_all(self._processor.refuse(record, error))
+    async def _tried(self, work: Callable[[A], Awaitable[R]], argument: A, what: object) -> R | Failed:
+        for delay in (*self._processor.delays, None):
+            try:
+                return await work(argument)
+            except Exception as error:
+                if delay is None or not transient(error):
+                    log.exception("%s can't handle %s", self._processor.name, what)
+                    return Failed(f"{type(error).__name__}: {error}")
+                log.warning("%s tries %s again in %g s: %s", self._processor.name, what, delay, error)
+                await asyncio.sleep(delay)
+        raise AssertionError("unreachable")
 
-    async def _publish_all(self, events: Sequence[Event]) -> None:
+    async def _bury(self, handled: Handled, error: InvalidEvent) -> None:
+        if isinstance(handled.answer, Failed):
+            # The dead letter itself: the record's bytes are too many for it.
+            letter = without_contents(self._letter(handled.record, handled.raw, handled.answer))
+            await self._write([letter, *self._processor.refuse(handled.record, handled.answer.error)])
+        else:
+            log.error(
+                "%s made no valid event of %s: %s", self._processor.name, handled.record.position, error
+            )
+            await self.publish([replace(handled, answer=Failed(f"InvalidEvent: {error}"))])
+
+    def _events(self, handled: Handled) -> Sequence[Event]:
+        if not isinstance(handled.answer, Failed):
+            return handled.answer
+        letter = self._letter(handled.record, handled.raw, handled.answer)
+        return (letter, *self._processor.refuse(handled.record, handled.answer.error))
+
+    def _letter(self, record: Record, raw: Raw, failed: Failed) -> DeadLettered:
+        return dead_letter(self._processor.name, record, failed.error, raw=raw)
+
+    async def _write(self, events: Sequence[Event]) -> None:
         if len(events) == 1:
             await self._bus.publish(events[0])
         elif events:
-            try:
-                await self._bus.publish_all(events)
-            except ExceptionGroup as group:
-                raise _first(group) from group
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A record could not be handled."""
-
-    error: str
-
-
-def _first(group: ExceptionGroup[Exception]) -> Exception:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+            await self._bus.publish_all(events)

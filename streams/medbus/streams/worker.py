@@ -7,14 +7,14 @@ import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from medbus.bus import Bus, Partition, Position, Record
 from medbus.bus.dead_letters import Raw
 from medbus.schemas.errors import MedbusError
 from medbus.streams import offsets, watchdog
 from medbus.streams.application import CONCURRENCY, Application, application, source
-from medbus.streams.processor import Handling, Processor
+from medbus.streams.processor import Handled, Handling, Processor
 from medbus.streams.watchdog import EXIT_BLOCKED
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,17 @@ def main(serve: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
+class _Arrived(NamedTuple):
+    event: Any
+    assignment: int
+
+
+class _Taken(NamedTuple):
+    event: Any
+    record: Record
+    raw: Raw
+
+
 class _Worker:
     def __init__(self, processor: Processor, bus: Bus, member: str | None) -> None:
         self.processor = processor
@@ -98,11 +109,17 @@ class _Worker:
             group=offsets.group_name(bus.prefix, processor.name),
             client_id=member or processor.name,
             member=member,
+            buffer=processor.buffer,
         )
         self.app.drain = self._drain
-        self.room = asyncio.Semaphore(processor.in_flight)
+        # Between Faust's stream and the handling: what comes while a batch is handled is the next batch. An
+        # entry is done when its record is acknowledged or left to whoever has its partition next.
+        self.arrived: asyncio.Queue[_Arrived] = asyncio.Queue(processor.batch)
+        self.assignment = 0
+        # For batches. While none is free, what arrives makes the next batch larger.
+        self.room = asyncio.Semaphore(processor.in_flight // processor.batch)
         # Acknowledged in the order in which they came, so that no commit passes what is still under way.
-        self.under_way: asyncio.Queue[tuple[Any, asyncio.Task[None]]] = asyncio.Queue()
+        self.under_way: asyncio.Queue[tuple[list[Any], asyncio.Task[None]]] = asyncio.Queue()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app.agent(
             source(self.app, bus.prefix, processor.topics), name=processor.name, concurrency=CONCURRENCY
@@ -110,6 +127,7 @@ class _Worker:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         duties = [
+            asyncio.create_task(self._handle(), name="handle"),
             asyncio.create_task(self._acknowledge(), name="acknowledge"),
             asyncio.create_task(self._joined(ready), name="joined"),
             asyncio.create_task(self._crash(), name="crash"),
@@ -136,45 +154,75 @@ class _Worker:
                 self.under_way.get_nowait()[1].cancel()
 
     async def _agent(self, stream: Any) -> None:
-        """Take the records as they come. Handling is one after the other, writing goes on meanwhile."""
+        """Take the records as they come."""
         try:
             self.stream = stream.noack()
             async for event in self.stream.events():
-                await self.room.acquire()
-                raw = Raw(
-                    key=event.message.key,
-                    value=event.message.value,
-                    headers=tuple(event.message.headers or ()),
-                )
-                record = await self._record(event.message, raw)
-                answer = await self.handling.answer(record)
-                writing = asyncio.create_task(self.handling.publish(record, raw, answer))
-                self.under_way.put_nowait((event, writing))
+                await self.arrived.put(_Arrived(event, self.assignment))
         except Exception as error:
             if not self.failure.done():
                 self.failure.set_exception(error)
             raise
 
-    async def _acknowledge(self) -> None:
+    async def _handle(self) -> None:
+        """Handling is one after the other, writing goes on meanwhile."""
         while True:
-            event, writing = await self.under_way.get()
-            await writing
-            await self.stream.ack(event)
-            self.under_way.task_done()
-            self.room.release()
+            await self.room.acquire()
+            await self._answer([await self._taken(event) for event in await self._batch()])
 
-    async def _record(self, message: Any, raw: Raw) -> Record:
+    async def _answer(self, batch: list[_Taken]) -> None:
+        failed = await self.handling.prepare([each.record for each in batch])
+        if failed and len(batch) > 1:
+            self.room.release()
+            for each in batch:
+                await self.room.acquire()
+                await self._answer([each])
+            return
+        handled = [
+            Handled(each.record, each.raw, failed or await self.handling.answer(each.record))
+            for each in batch
+        ]
+        writing = asyncio.create_task(self.handling.publish(handled))
+        self.under_way.put_nowait(([each.event for each in batch], writing))
+
+    async def _batch(self) -> list[Any]:
+        """What has arrived, at least one: waits for the first only."""
+        events: list[Any] = []
+        while not events or (len(events) < self.processor.batch and not self.arrived.empty()):
+            event, assignment = await self.arrived.get()
+            if assignment == self.assignment:
+                events.append(event)
+            else:
+                # From before a rebalance: whoever has its partition now begins at what is committed.
+                self.arrived.task_done()
+        return events
+
+    async def _taken(self, event: Any) -> _Taken:
+        message = event.message
+        raw = Raw(key=message.key, value=message.value, headers=tuple(message.headers or ()))
         topic = message.topic[len(self.bus.prefix) + 1 :]
-        return Record(
+        record = Record(
             position=Position(Partition(topic, message.partition), message.offset),
             timestamp=datetime.fromtimestamp(round(message.timestamp * 1000) / 1000, UTC),
             event=await self.handling.decode(raw),
         )
+        return _Taken(event, record, raw)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            events, writing = await self.under_way.get()
+            await writing
+            for event in events:
+                await self.stream.ack(event)
+                self.arrived.task_done()
+            self.room.release()
 
     async def _drain(self) -> None:
+        """Let what has been taken be finished; what has only arrived is left alone."""
+        self.assignment += 1
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await self.under_way.join()
+                await self.arrived.join()
 
     async def _stop(self) -> None:
         # Can't be cancelled: Faust shields its parts, and aiokafka waits for an answer for ever if the
