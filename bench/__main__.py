@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import profile
+from bench.billing import billing
 from bench.decision import decision
 from bench.endurance import endurance, sustained
 from bench.figure import Figure, Results
@@ -31,6 +32,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
         log,
         client_limit,
         decision,
+        billing,
         ingest,
         retrieval,
         find,
