@@ -1,6 +1,7 @@
 """`medbus demo`: everything comes back identical, and nothing stays behind, also on Ctrl-C."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,8 @@ def test_images_of_several_modalities_come_back_identical(tmp_path: Path) -> Non
 
     assert running.returncode == 0, told
     assert "5 of 5 registered images came back identical" in told
+    assert re.search(r"delivery +│ +5 │ 0\.05 +│ 0\.25 EUR", told)
+    assert re.search(r"Computed again from the log: \d+ fees, no difference", told)
     assert "STRANGER" in told
     assert "refused, UNKNOWN_SUBSCRIBER" in told
     assert "granted to A-hospital, A_MR#1" in told

@@ -38,7 +38,7 @@ def test_status_shows_every_component_up(service: RunningService) -> None:
     assert [(each["name"], each["state"]) for each in components] == [
         (name, "up")
         for name in (
-            *("kafka", "topics", "projector", "auth"),
+            *("kafka", "topics", "projector", "auth", "billing"),
             *("gateway-dicom-1", "gateway-dicom-2", "gateway-http"),
         )
     ]

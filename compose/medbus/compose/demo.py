@@ -29,6 +29,7 @@ from medbus.compose.cli.catalog import (
 from medbus.compose.cli.exchange import why
 from medbus.compose.cli.subscriber import carry_out
 from medbus.compose.cli.up import tell_component
+from medbus.compose.demo_fees import TARIFF, set_prices, show_fees
 from medbus.compose.service import Service
 from medbus.compose.settings import Settings
 from medbus.gateways.dicom.client import DicomFile, Peer, fetch, find_files, send
@@ -128,6 +129,8 @@ async def _show(
     async with Bus(status.bootstrap, client_id="medbus-demo", prefix=settings.prefix) as bus:
         following = asyncio.create_task(_follow(bus, told))
         try:
+            _title("The service has a price list")
+            await set_prices(settings)
             _title("Two hospitals make contracts")
             await _contract(settings, A_HOSPITAL, _terms_of_a(files))
             await _contract(settings, D_HOSPITAL, _terms_of_d())
@@ -147,6 +150,8 @@ async def _show(
     show_images(await read_images(settings, CatalogFilter(), MANY), False)
     _title("The condition catalog, one image for each patient and apparatus")
     show_conditions(_sample(await read_conditions(settings, ConditionFilter(), MANY)), False)
+    _title("What it costs")
+    await show_fees(settings, D_HOSPITAL, len(sent))
     return _compare(files, sent, fetched)
 
 
@@ -194,6 +199,7 @@ def _terms_of_a(files: Sequence[DicomFile]) -> Terms:
         roles=(Role.IMAGE_REGISTERING, Role.IMAGE_RECEIVING),
         apparatuses=tuple(apparatuses.values()),
         networks=LOOPBACK,
+        tariff=TARIFF,
     )
 
 
@@ -203,6 +209,7 @@ def _terms_of_d() -> Terms:
         roles=(Role.IMAGE_RECEIVING,),
         apparatuses=(Apparatus(apparatus_id="D_WS#1", ae_title=D_AE_TITLE),),
         networks=LOOPBACK,
+        tariff=TARIFF,
     )
 
 

@@ -16,17 +16,18 @@ from medbus.compose.settings import Settings
 from medbus.compose.supervisor import Supervisor, Watcher
 from medbus.schemas.errors import BusError, SettingsError
 
-KAFKA, TOPICS, PROJECTOR, AUTH, DICOM, HTTP = (
+KAFKA, TOPICS, PROJECTOR, AUTH, BILLING, DICOM, HTTP = (
     "kafka",
     "topics",
     "projector",
     "auth",
+    "billing",
     "gateway-dicom",
     "gateway-http",
 )
 
 
-PROCESSES = (PROJECTOR, AUTH, DICOM, HTTP)
+PROCESSES = (PROJECTOR, AUTH, BILLING, DICOM, HTTP)
 """The components that are processes of ours, in the order in which they start."""
 
 
@@ -144,10 +145,13 @@ class Service:
 
     def _components(self) -> Sequence[Component]:
         auths = _numbered(AUTH, self.settings.auth_workers)
+        billings = _numbered(BILLING, self.settings.billing_workers)
         gateways = _numbered(DICOM, self.settings.dicom_workers)
         broker = [] if self._broker is None else [self._broker]
         topics = TopicsComponent(lambda: self.bootstrap, self.settings.prefix)
-        wanted = [name for name in (PROJECTOR, *auths, *gateways, HTTP) if kind(name) in self._only]
+        wanted = [
+            name for name in (PROJECTOR, *auths, *billings, *gateways, HTTP) if kind(name) in self._only
+        ]
         return [*broker, topics, *(self._process(name) for name in wanted)]
 
     def _process(self, name: str) -> ProcessComponent:

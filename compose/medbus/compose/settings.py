@@ -13,6 +13,7 @@ from pydantic_settings import (
 )
 
 from medbus.schemas.errors import SettingsError
+from medbus.schemas.period import UNITS
 
 DEFAULT_HOME = Path.home() / ".medbus"
 
@@ -42,6 +43,15 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="Its port; 0 to choose one.")
     decision_seconds: float = Field(5.0, gt=0, description="How long a gateway waits for a decision.")
     auth_workers: int = Field(1, ge=1, le=64, description="How many processes decide requests.")
+    billing_workers: int = Field(1, ge=1, le=64, description="How many processes charge fees.")
+    billing_period: str = Field(
+        "month",
+        pattern=f"^({'|'.join(UNITS)}|off)$",
+        description="What is closed and invoiced when it is over: month, day and so on; off for none.",
+    )
+    payment_secrets: Path | None = Field(
+        None, description="File with the secrets of the payment webhook, one a line; turns it on."
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="How much is logged.")
 
     @field_validator("home", mode="after")

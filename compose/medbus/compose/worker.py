@@ -21,7 +21,7 @@ import msgspec
 from medbus.compose import lifeline, logs
 from medbus.compose import settings as compose
 from medbus.compose.dicom_port import LISTENER, TURNS
-from medbus.compose.service import AUTH, DICOM, HTTP, PROJECTOR, kind
+from medbus.compose.service import AUTH, BILLING, DICOM, HTTP, PROJECTOR, kind
 from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
 
@@ -60,6 +60,21 @@ async def auth(settings: Settings, name: str, ready: Ready, stop: asyncio.Event)
     await service.run(worker, stop=stop, ready=lambda: ready(""))
 
 
+async def billing(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Charge fees; the first of the workers closes periods as well."""
+    from medbus.streams.billing import service
+
+    first = name.removesuffix("-1") == BILLING and settings.billing_period != "off"
+    worker = service.Settings(
+        bootstrap=kafka(settings),
+        prefix=settings.prefix,
+        member=member(settings, name),
+        database=settings.database_url,
+        period=settings.billing_period if first else None,
+    )
+    await service.run(worker, stop=stop, ready=lambda: ready(""))
+
+
 async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Speak DICOM with modalities and workstations."""
     from medbus.gateways.dicom import gateway
@@ -94,7 +109,7 @@ async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: async
 
 
 async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
-    """Answer a schema registry's read calls, and say whether the service is well."""
+    """Answer a schema registry's read calls, subscribers and payment providers."""
     from medbus.gateways.http import gateway
 
     chosen = gateway.Settings(
@@ -104,6 +119,8 @@ async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asynci
         host=settings.http_host,
         port=settings.http_port,
         source=name,
+        decision_timeout=settings.decision_seconds,
+        payment_secrets=secrets(settings.payment_secrets),
     )
     await gateway.run(chosen, stop=stop, ready=ready)
 
@@ -111,6 +128,7 @@ async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asynci
 COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitable[None]]] = {
     PROJECTOR: projector,
     AUTH: auth,
+    BILLING: billing,
     DICOM: gateway_dicom,
     HTTP: gateway_http,
 }
@@ -120,6 +138,23 @@ def member(settings: Settings, name: str) -> str:
     """An identity in a consumer group that a restart keeps and no other process of a cluster has."""
     home = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{name}-{socket.gethostname()}-{home}")
+
+
+def secrets(file: Path | None) -> tuple[str, ...]:
+    """The secrets in a file, one a line; none without a file.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if file is None:
+        return ()
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"The secrets of the payment webhook can't be read: {error}.", "Correct payment_secrets."
+        ) from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def kafka(settings: Settings) -> str:

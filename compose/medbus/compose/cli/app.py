@@ -1,5 +1,6 @@
 """The command and its subcommands."""
 
+import inspect
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -7,13 +8,21 @@ from typing import Annotated
 import typer
 
 from medbus.compose.cli import (
+    account,
+    activate,
+    audit,
     catalog,
     console,
     credential,
     demonstration,
+    invoice,
     log,
+    payment,
+    period,
+    request,
     status,
     subscriber,
+    tariff,
     topics,
     transfer,
     up,
@@ -50,12 +59,33 @@ app.command()(demonstration.demo)
 app.command()(status.status)
 app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(credential.app, name="credential")
+app.add_typer(tariff.app, name="tariff")
+app.add_typer(payment.app, name="payment")
+app.add_typer(period.app, name="period")
+app.add_typer(invoice.app, name="invoice")
+app.add_typer(account.app, name="account")
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(request.app, name="request")
+app.command()(activate.activate)
 app.command()(transfer.send)
 app.command()(transfer.fetch)
 app.command()(log.tail)
 app.command()(log.replay)
+app.add_typer(audit.app, name="audit")
 app.add_typer(topics.app, name="topics")
+
+
+def _keep_examples(commands: typer.Typer) -> None:
+    """Let examples in help texts stand as they are written; other text is broken to the screen's width."""
+    for command in commands.registered_commands:
+        text = command.help or inspect.cleandoc((command.callback and command.callback.__doc__) or "")
+        command.help = text.replace("\n\nExample", "\n\n\b\nExample")
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _keep_examples(group.typer_instance)
+
+
+_keep_examples(app)
 
 
 def main() -> None:

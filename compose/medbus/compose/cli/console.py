@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -50,16 +51,18 @@ def fail(error: MedbusError) -> NoReturn:
     raise SystemExit(FAILED)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows; numbers stand to the right."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, to: Console | None = None
+) -> None:
+    """Print rows, to standard output if nothing else is said; numbers stand to the right."""
     grid = Table(title=title, title_justify="left", title_style="bold")
     listed = [tuple(row) for row in rows]
     for index, column in enumerate(columns):
-        number = bool(listed) and all(isinstance(row[index], int | float) for row in listed)
+        number = bool(listed) and all(isinstance(row[index], int | float | Decimal) for row in listed)
         grid.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in listed:
         grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    out.print(grid)
+    (to or out).print(grid)
 
 
 def as_json(value: object) -> None:
@@ -79,6 +82,11 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=err,
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of a thing, as 1 image or 2 images."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def bytes_text(size: int) -> str:

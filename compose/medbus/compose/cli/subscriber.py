@@ -1,34 +1,41 @@
 """`medbus subscriber`: contracts."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
+import msgspec
 import typer
 
-from medbus.bus import Bus
-from medbus.compose.cli import console
-from medbus.compose.cli.options import (
-    HomeOption,
-    JsonOption,
-    KafkaOption,
-    bootstrap,
-    installation,
-    size,
+from medbus.bus import Bus, Position
+from medbus.compose.cli import console, terms
+from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
+from medbus.compose.cli.terms import (
+    ApparatusesOption,
+    CapacityOption,
+    ModalitiesOption,
+    NetworksOption,
+    NewRolesOption,
+    PatientsOption,
+    PaymentOption,
+    RegistrantsOption,
+    RolesOption,
+    TariffOption,
 )
 from medbus.compose.settings import Settings
+from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
 from medbus.projections.directory import Contract, DirectoryReader
+from medbus.projections.images import ImageReader, Usage
 from medbus.schemas.errors import MedbusError, SettingsError
-from medbus.schemas.events import Apparatus, Role, Scope, Terms
+from medbus.schemas.events import Scope, SubscriberEvent, Terms
+from medbus.streams.command import Recorded
 from medbus.streams.contracts import commands
-from medbus.streams.contracts.service import ContractService, Recorded
+from medbus.streams.contracts.service import ContractService
 
 SOURCE = "command-line"
 VISIBLE_SECONDS = 10.0
-ROLES = tuple(role for role in Role if role is not Role.UNSPECIFIED)
 
 app = typer.Typer(help="Subscribers: make, show and cancel contracts.", no_args_is_help=True)
 
@@ -38,37 +45,16 @@ SubscriberArgument = Annotated[str, typer.Argument(help="The subscriber's id, fo
 @app.command()
 def add(
     subscriber: SubscriberArgument,
-    roles: Annotated[
-        list[str],
-        typer.Option("--role", help="What it may do: " + ", ".join(r.value.lower() for r in ROLES) + "."),
-    ],
+    roles: RolesOption,
     name: Annotated[str, typer.Option(help="Its full name; the id by default.")] = "",
-    apparatuses: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--apparatus",
-            metavar="ID=AET[/MODALITY][@HOST:PORT]",
-            help="An apparatus; with host and port images may be sent to it.",
-        ),
-    ] = None,
-    networks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--network", metavar="CIDR", help="Where it may speak from without another credential; loopback."
-        ),
-    ] = None,
-    patients: Annotated[
-        list[str] | None, typer.Option("--patient", help="Only images of this patient id.")
-    ] = None,
-    registrants: Annotated[
-        list[str] | None, typer.Option("--registrant", help="Only images that this subscriber registered.")
-    ] = None,
-    modalities: Annotated[
-        list[str] | None, typer.Option("--modality", help="Only images of this modality.")
-    ] = None,
-    capacity: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="The most that it may keep registered, as 500GB.")
-    ] = None,
+    apparatuses: ApparatusesOption = None,
+    networks: NetworksOption = None,
+    patients: PatientsOption = None,
+    registrants: RegistrantsOption = None,
+    modalities: ModalitiesOption = None,
+    capacity: CapacityOption = None,
+    tariff: TariffOption = None,
+    payment: PaymentOption = None,
     home: HomeOption = None,
     kafka: KafkaOption = None,
 ) -> None:
@@ -76,26 +62,79 @@ def add(
 
     Examples:
         medbus subscriber add A-hospital --role image_registering --role image_receiving \\
-            --apparatus 'A_CT#1=A_CT1/CT' --apparatus 'A_WS#1=A_WS/@10.1.0.7:104' --network 10.1.0.0/16
+            --apparatus 'A_CT#1=A_CT1/CT' --apparatus 'A_WS#1=A_WS/@10.1.0.7:104' --network 10.1.0.0/16 \\
+            --capacity 2TB --tariff standard --payment prepaid
         medbus subscriber add jane --role image_receiving --apparatus 'PC=JANE' --patient 4711
     """
-    terms = Terms(
+    agreed = Terms(
         name=name or subscriber,
-        roles=tuple(role(text) for text in roles),
-        apparatuses=tuple(apparatus(text) for text in apparatuses or ()),
+        roles=tuple(terms.role(text) for text in roles),
+        apparatuses=tuple(terms.apparatus(text) for text in apparatuses or ()),
         networks=tuple(networks or ("127.0.0.0/8", "::1/128")),
         scope=Scope(
             patients=tuple(patients or ()),
             registrants=tuple(registrants or ()),
             modalities=tuple(modalities or ()),
         ),
-        capacity_bytes=None if capacity is None else size(capacity),
+        capacity_bytes=None if capacity is None else terms.capacity(capacity),
+        tariff=None if tariff is None else terms.tariff(tariff),
+        payment=None if payment is None else terms.payment(payment),
     )
+    settings = installation(home, kafka)
     command = commands.Contract(
-        command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=terms
+        command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=agreed
     )
-    console.run(carry_out(installation(home, kafka), command))
+    console.run(_agree(settings, command))
     console.out.print(f"{subscriber} is contracted.")
+
+
+@app.command()
+def change(
+    subscriber: SubscriberArgument,
+    roles: NewRolesOption = None,
+    name: Annotated[str | None, typer.Option(help="Its full name.")] = None,
+    apparatuses: ApparatusesOption = None,
+    networks: NetworksOption = None,
+    patients: PatientsOption = None,
+    registrants: RegistrantsOption = None,
+    modalities: ModalitiesOption = None,
+    capacity: CapacityOption = None,
+    tariff: TariffOption = None,
+    payment: PaymentOption = None,
+    home: HomeOption = None,
+    kafka: KafkaOption = None,
+) -> None:
+    """Change what a contract says; what is not named stays as it is.
+
+    An option that may be given several times replaces all that it said before: give --apparatus for each one
+    that is to be there afterwards, and --patient '' for no restriction. --capacity none is no limit.
+
+    Examples:
+        medbus subscriber change A-hospital --tariff standard-2027 --capacity 4TB
+        medbus subscriber change A-hospital --payment none --patient ''
+    """
+    changes: dict[str, object] = {}
+    if roles is not None:
+        changes["roles"] = tuple(terms.role(text) for text in terms.listed(roles))
+    if name is not None:
+        changes["name"] = name or subscriber
+    if apparatuses is not None:
+        changes["apparatuses"] = tuple(terms.apparatus(text) for text in terms.listed(apparatuses))
+    if networks is not None:
+        changes["networks"] = terms.listed(networks)
+    if capacity is not None:
+        changes["capacity_bytes"] = terms.capacity(capacity)
+    if tariff is not None:
+        changes["tariff"] = terms.tariff(tariff)
+    if payment is not None:
+        changes["payment"] = terms.payment(payment)
+    sides = {"patients": patients, "registrants": registrants, "modalities": modalities}
+    scope = {side: terms.listed(texts) for side, texts in sides.items() if texts is not None}
+    if not changes and not scope:
+        raise SettingsError("Nothing is to be changed.", "See `medbus subscriber change --help`.")
+    settings = installation(home, kafka)
+    console.run(_change(settings, subscriber, changes, scope))
+    console.out.print(f"The contract of {subscriber} is changed.")
 
 
 @app.command()
@@ -139,35 +178,34 @@ def show(
     Example:
         medbus subscriber show A-hospital
     """
-    contract = console.run(_contract(installation(home, kafka), subscriber))
+    contract, usage = console.run(_contract(installation(home, kafka), subscriber))
     if json:
-        console.as_json(contract)
+        console.as_json({**msgspec.structs.asdict(contract), "usage": usage})
         return
-    terms = contract.terms
+    agreed = contract.terms
     console.table(
         subscriber,
         ("term", "value"),
         [
-            ("name", terms.name),
+            ("name", agreed.name),
             ("state", state(contract)),
             ("contracted", console.moment(contract.contracted_at)),
             ("activated", console.moment(contract.activated_at)),
             ("cancelled", console.moment(contract.cancelled_at)),
-            ("roles", ", ".join(role.lower() for role in terms.roles)),
-            ("networks", ", ".join(terms.networks)),
-            ("patients", ", ".join(terms.scope.patients) or "all"),
-            ("registrants", ", ".join(terms.scope.registrants) or "all"),
-            ("modalities", ", ".join(terms.scope.modalities) or "all"),
-            (
-                "capacity",
-                "no limit" if terms.capacity_bytes is None else console.bytes_text(terms.capacity_bytes),
-            ),
+            ("roles", ", ".join(role.lower() for role in agreed.roles)),
+            ("networks", ", ".join(agreed.networks)),
+            ("patients", ", ".join(agreed.scope.patients) or "all"),
+            ("registrants", ", ".join(agreed.scope.registrants) or "all"),
+            ("modalities", ", ".join(agreed.scope.modalities) or "all"),
+            ("capacity", capacity_text(agreed.capacity_bytes, usage)),
+            ("tariff", agreed.tariff or "none: free of charge"),
+            ("payment", "no condition" if agreed.payment is None else agreed.payment.lower()),
         ],
     )
     console.table(
         "Apparatuses",
         ("id", "AE title", "modality", "address"),
-        [(a.apparatus_id, a.ae_title, a.modality, address(a)) for a in terms.apparatuses],
+        [(a.apparatus_id, a.ae_title, a.modality, terms.address(a)) for a in agreed.apparatuses],
     )
     if contract.credentials:
         console.table(
@@ -187,56 +225,20 @@ def show(
         )
 
 
-def role(text: str) -> Role:
-    """The role of this name, however written: image-receiving, IMAGE_RECEIVING.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    name = text.strip().upper().replace("-", "_")
-    if name not in {each.value for each in ROLES}:
-        raise SettingsError(
-            f"There is no role {text!r}.", f"Choose among {', '.join(r.lower() for r in ROLES)}."
-        )
-    return Role(name)
-
-
-_APPARATUS = re.compile(
-    r"(?P<id>[^=]+)=(?P<aet>[^/@]+)(?:/(?P<modality>[^@]*))?(?:@(?P<host>.+):(?P<port>\d+))?"
-)
-
-
-def apparatus(text: str) -> Apparatus:
-    """An apparatus from ID=AET[/MODALITY][@HOST:PORT].
-
-    Raises:
-        SettingsError: it is not written so.
-    """
-    match = _APPARATUS.fullmatch(text.strip())
-    if match is None:
-        raise SettingsError(
-            f"{text!r} does not describe an apparatus.",
-            "Write ID=AET, ID=AET/MODALITY or ID=AET/MODALITY@HOST:PORT, as 'A_CT#1=A_CT1/CT@10.0.0.7:104'.",
-        )
-    return Apparatus(
-        apparatus_id=match["id"].strip(),
-        ae_title=match["aet"].strip(),
-        modality=(match["modality"] or "").strip(),
-        host=match["host"],
-        port=None if match["port"] is None else int(match["port"]),
-    )
-
-
-def address(apparatus: Apparatus) -> str:
-    """Where an apparatus listens; empty if it does not."""
-    return "" if apparatus.host is None else f"{apparatus.host}:{apparatus.port}"
-
-
 def state(contract: Contract) -> str:
     """How far a contract is in its life."""
     if not contract.live:
         return "cancelled"
     return "active" if contract.activated_at else "contracted"
+
+
+def capacity_text(allocated: int | None, usage: Usage) -> str:
+    """The capacity in use beside the allocated one, and the share of it."""
+    used = f"{console.bytes_text(usage.bytes)} in use ({usage.images} images)"
+    if allocated is None:
+        return f"{used}, no limit"
+    share = f", {usage.bytes / allocated:.1%}" if allocated else ""
+    return f"{used} of {console.bytes_text(allocated)}{share}"
 
 
 def show_contracts(contracts: Sequence[Contract], json: bool) -> None:
@@ -262,7 +264,7 @@ def show_contracts(contracts: Sequence[Contract], json: bool) -> None:
     )
 
 
-async def carry_out(settings: Settings, command: commands.Command) -> tuple[Recorded, ...]:
+async def carry_out(settings: Settings, command: commands.Command) -> tuple[Recorded[SubscriberEvent], ...]:
     """Carry out a command about a contract, and wait until the catalog shows what came of it.
 
     Raises:
@@ -271,13 +273,70 @@ async def carry_out(settings: Settings, command: commands.Command) -> tuple[Reco
     async with Bus(bootstrap(settings), client_id="medbus-command", prefix=settings.prefix) as bus:
         recorded = await ContractService(bus).handle(command)
     async with Database(settings.database_url) as database:
-        for _, position in recorded:
-            if not await database.reached(position, timeout=VISIBLE_SECONDS):
-                raise MedbusError(
-                    f"It is in the log ({position}), but the catalog does not show it yet.",
-                    "See `medbus status`: does the projector run?",
-                )
+        await shown(database, (position for _, position in recorded))
     return recorded
+
+
+async def shown(database: Database, positions: Iterable[Position]) -> None:
+    """Wait until the catalog shows what stands at these places in the log.
+
+    Raises:
+        MedbusError: it does not follow.
+    """
+    for position in positions:
+        if not await database.reached(position, timeout=VISIBLE_SECONDS):
+            raise MedbusError(
+                f"It is in the log ({position}), but the catalog does not show it yet.",
+                "See `medbus status`: does the projector run?",
+            )
+
+
+async def contract_of(database: Database, subscriber: str) -> Contract:
+    """The contract of a subscriber, in whatever state.
+
+    Raises:
+        MedbusError: there is none.
+    """
+    contract = await DirectoryReader(database).contract(subscriber)
+    if contract is None:
+        raise MedbusError(f"There is no subscriber {subscriber!r}.", "See `medbus subscriber list`.")
+    return contract
+
+
+async def _agree(settings: Settings, command: commands.Contract) -> None:
+    await _priced(settings, command.terms)
+    await carry_out(settings, command)
+
+
+async def _change(
+    settings: Settings, subscriber: str, changes: dict[str, object], scope: dict[str, tuple[str, ...]]
+) -> None:
+    """Read the terms as the log has them now, and replace them by changed ones."""
+    async with Bus(bootstrap(settings), client_id="medbus-command", prefix=settings.prefix) as bus:
+        contract = (await ContractService(bus).state()).contracts.get(subscriber)
+    if contract is None:
+        raise MedbusError(f"There is no subscriber {subscriber!r}.", "See `medbus subscriber list`.")
+    if scope:
+        changes = {**changes, "scope": msgspec.structs.replace(contract.terms.scope, **scope)}
+    changed = msgspec.structs.replace(contract.terms, **changes)
+    if "tariff" in changes:
+        await _priced(settings, changed)
+    command = commands.Change(
+        command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=changed
+    )
+    await carry_out(settings, command)
+
+
+async def _priced(settings: Settings, agreed: Terms) -> None:
+    """Make sure that the price list is there: one that is not would be free of charge."""
+    if agreed.tariff is None:
+        return
+    async with Database(settings.database_url) as database:
+        if await AccountReader(database).currency(agreed.tariff) is None:
+            raise MedbusError(
+                f"There is no tariff {agreed.tariff!r}.",
+                "Make it with `medbus tariff set`, or choose one of `medbus tariff list`.",
+            )
 
 
 async def _contracts(settings: Settings) -> list[Contract]:
@@ -285,9 +344,6 @@ async def _contracts(settings: Settings) -> list[Contract]:
         return await DirectoryReader(database).contracts()
 
 
-async def _contract(settings: Settings, subscriber: str) -> Contract:
+async def _contract(settings: Settings, subscriber: str) -> tuple[Contract, Usage]:
     async with Database(settings.database_url) as database:
-        contract = await DirectoryReader(database).contract(subscriber)
-    if contract is None:
-        raise MedbusError(f"There is no subscriber {subscriber!r}.", "See `medbus subscriber list`.")
-    return contract
+        return await contract_of(database, subscriber), await ImageReader(database).usage(subscriber)
