@@ -160,7 +160,7 @@ async def test_missing_topics_are_named_with_what_to_do(kafka: str, prefix: str)
     for missing in (admin.verify_topics, open_bus):
         with pytest.raises(BusError) as raised:
             await missing(kafka, prefix)
-        assert f"{prefix}.images, {prefix}.requests" in raised.value.message
+        assert f"{prefix}.images, {prefix}.processing" in raised.value.message
         assert raised.value.advice == "Run `medbus topics create`."
 
 

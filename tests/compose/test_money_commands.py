@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
+import trustme
 from tests import synthetic
 from tests.running_service import RunningService, medbus
 
@@ -156,9 +157,22 @@ def test_what_can_not_be_a_tariff_is_told(service: RunningService, tmp_path: Pat
     assert [each for each in shown(service, "tariff", "list") if each["tariff"] == "wrong"] == []
 
 
+def test_a_contract_may_come_with_certificates(service: RunningService, tmp_path: Path) -> None:
+    site = trustme.CA().issue_cert("ct1.example")
+    site.cert_chain_pems[0].write_to_path(tmp_path / "ct1.pem")
+    add = ("subscriber", "add", "D-site", "--role", "auditor", "--certificate")
+    (tmp_path / "none.pem").write_text("nothing")
+    assert "holds no certificate" in refused(service, *add, str(tmp_path / "none.pem"))
+    run(service, *add, str(tmp_path / "ct1.pem"))
+
+    (contract,) = shown(service, "subscriber", "show", "D-site")
+    (credential,) = contract["credentials"]
+    assert (credential["kind"], credential["label"]) == ("CLIENT_CERTIFICATE", "ct1.pem")
+
+
 def test_a_contract_names_its_price_list_and_can_be_changed(service: RunningService) -> None:
     run(service, "tariff", "set", "basic", "--currency", "EUR", "--price", "delivery=0.05")
-    assert "no tariff 'golden'" in refused(
+    assert "no price list 'golden'" in refused(
         service, "subscriber", "add", "C-site", "--role", "auditor", "--tariff", "golden"
     )
     assert "no payment condition 'cash'" in refused(
@@ -178,7 +192,9 @@ def test_a_contract_names_its_price_list_and_can_be_changed(service: RunningServ
 
     assert "Nothing is to be changed" in refused(service, "subscriber", "change", "C-site")
     assert "no subscriber 'nobody'" in refused(service, "subscriber", "change", "nobody", "--name", "x")
-    assert "no tariff 'golden'" in refused(service, "subscriber", "change", "C-site", "--tariff", "golden")
+    assert "no price list 'golden'" in refused(
+        service, "subscriber", "change", "C-site", "--tariff", "golden"
+    )
     run(
         service, "subscriber", "change", "C-site", "--payment", "none", "--capacity", "none", "--patient", "",
         "--name", "Clinic",

@@ -38,7 +38,7 @@ class LateBus(Bus):
 async def late(events: Sequence[Event]) -> None:
     """Wait as the events say."""
     for event in events:
-        if isinstance(event, RequestRejected) and event.detail.startswith("late "):
+        if isinstance(event, RequestRejected) and str(event.detail).startswith("late "):
             await asyncio.sleep(float(event.detail.removeprefix("late ")))
 
 

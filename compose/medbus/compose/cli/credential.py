@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,10 @@ from uuid import UUID, uuid4
 
 import typer
 
+from medbus.compose.cli import certificate as certificates
 from medbus.compose.cli import console
 from medbus.compose.cli.options import HomeOption, KafkaOption, installation, instant
 from medbus.compose.cli.subscriber import SOURCE, SubscriberArgument, carry_out
-from medbus.schemas.errors import SettingsError
 from medbus.schemas.events import CredentialKind
 from medbus.streams.contracts import commands
 
@@ -49,7 +48,7 @@ def issue(
     if certificate is None:
         digest = hashlib.sha256(str(token).encode()).hexdigest()
     else:
-        digest = certificate_digest(certificate)
+        digest = certificates.digest(certificate)
     credential_id = uuid4()
     command = commands.IssueCredential(
         command_id=uuid4(),
@@ -91,21 +90,3 @@ def revoke(
     )
     console.run(carry_out(installation(home, kafka), command))
     console.out.print(f"Credential {credential} of {subscriber} is revoked.")
-
-
-def certificate_digest(file: Path) -> str:
-    """SHA-256 in hexadecimal of the first certificate in a PEM file, in DER.
-
-    Raises:
-        SettingsError: there is none in it.
-    """
-    try:
-        text = file.read_text()
-        begin = text.index("-----BEGIN CERTIFICATE-----")
-        end = text.index("-----END CERTIFICATE-----", begin) + len("-----END CERTIFICATE-----")
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{file} holds no certificate: {error}.",
-            "Give a PEM file that begins -----BEGIN CERTIFICATE-----.",
-        ) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import msgspec
 import typer
 
 from medbus.bus import Bus, Position
-from medbus.compose.cli import console, terms
+from medbus.compose.cli import certificate, console, terms
 from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
 from medbus.compose.cli.terms import (
     ApparatusesOption,
@@ -24,12 +25,11 @@ from medbus.compose.cli.terms import (
     TariffOption,
 )
 from medbus.compose.settings import Settings
-from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
 from medbus.projections.directory import Contract, DirectoryReader
 from medbus.projections.images import ImageReader, Usage
 from medbus.schemas.errors import MedbusError, SettingsError
-from medbus.schemas.events import Scope, SubscriberEvent, Terms
+from medbus.schemas.events import CredentialKind, Scope, SubscriberEvent, Terms
 from medbus.streams.command import Recorded
 from medbus.streams.contracts import commands
 from medbus.streams.contracts.service import ContractService
@@ -55,6 +55,10 @@ def add(
     capacity: CapacityOption = None,
     tariff: TariffOption = None,
     payment: PaymentOption = None,
+    certificates: Annotated[
+        list[Path] | None,
+        typer.Option("--certificate", metavar="FILE", help="Accept this TLS client certificate (PEM)."),
+    ] = None,
     home: HomeOption = None,
     kafka: KafkaOption = None,
 ) -> None:
@@ -63,7 +67,7 @@ def add(
     Examples:
         medbus subscriber add A-hospital --role image_registering --role image_receiving \\
             --apparatus 'A_CT#1=A_CT1/CT' --apparatus 'A_WS#1=A_WS/@10.1.0.7:104' --network 10.1.0.0/16 \\
-            --capacity 2TB --tariff standard --payment prepaid
+            --capacity 2TB --tariff standard --payment prepaid --certificate ct1.pem
         medbus subscriber add jane --role image_receiving --apparatus 'PC=JANE' --patient 4711
     """
     agreed = Terms(
@@ -80,11 +84,11 @@ def add(
         tariff=None if tariff is None else terms.tariff(tariff),
         payment=None if payment is None else terms.payment(payment),
     )
-    settings = installation(home, kafka)
-    command = commands.Contract(
+    contract = commands.Contract(
         command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=agreed
     )
-    console.run(_agree(settings, command))
+    accepted = [_accepted(subscriber, file) for file in certificates or ()]
+    console.run(carry_out(installation(home, kafka), contract, *accepted))
     console.out.print(f"{subscriber} is contracted.")
 
 
@@ -264,14 +268,15 @@ def show_contracts(contracts: Sequence[Contract], json: bool) -> None:
     )
 
 
-async def carry_out(settings: Settings, command: commands.Command) -> tuple[Recorded[SubscriberEvent], ...]:
-    """Carry out a command about a contract, and wait until the catalog shows what came of it.
+async def carry_out(settings: Settings, *given: commands.Command) -> tuple[Recorded[SubscriberEvent], ...]:
+    """Carry out commands about contracts, and wait until the catalog shows what came of them.
 
     Raises:
         MedbusError: it can't be carried out, or the catalog does not follow.
     """
     async with Bus(bootstrap(settings), client_id="medbus-command", prefix=settings.prefix) as bus:
-        recorded = await ContractService(bus).handle(command)
+        service = ContractService(bus)
+        recorded = tuple([each for command in given for each in await service.handle(command)])
     async with Database(settings.database_url) as database:
         await shown(database, (position for _, position in recorded))
     return recorded
@@ -303,9 +308,17 @@ async def contract_of(database: Database, subscriber: str) -> Contract:
     return contract
 
 
-async def _agree(settings: Settings, command: commands.Contract) -> None:
-    await _priced(settings, command.terms)
-    await carry_out(settings, command)
+def _accepted(subscriber: str, file: Path) -> commands.IssueCredential:
+    return commands.IssueCredential(
+        command_id=uuid4(),
+        at=datetime.now(UTC),
+        source=SOURCE,
+        subscriber=subscriber,
+        credential_id=uuid4(),
+        kind=CredentialKind.CLIENT_CERTIFICATE,
+        digest=certificate.digest(file),
+        label=file.name,
+    )
 
 
 async def _change(
@@ -319,24 +332,10 @@ async def _change(
     if scope:
         changes = {**changes, "scope": msgspec.structs.replace(contract.terms.scope, **scope)}
     changed = msgspec.structs.replace(contract.terms, **changes)
-    if "tariff" in changes:
-        await _priced(settings, changed)
     command = commands.Change(
         command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=changed
     )
     await carry_out(settings, command)
-
-
-async def _priced(settings: Settings, agreed: Terms) -> None:
-    """Make sure that the price list is there: one that is not would be free of charge."""
-    if agreed.tariff is None:
-        return
-    async with Database(settings.database_url) as database:
-        if await AccountReader(database).currency(agreed.tariff) is None:
-            raise MedbusError(
-                f"There is no tariff {agreed.tariff!r}.",
-                "Make it with `medbus tariff set`, or choose one of `medbus tariff list`.",
-            )
 
 
 async def _contracts(settings: Settings) -> list[Contract]:
