@@ -500,6 +500,7 @@ class TestDecision:
                 occurred_at=NOW,
             ),
             request_id=REQUEST_ID,
+            request="RegistrationRequested",
             subscriber="A",
             apparatus_id="A_CT#1",
             scope=Scope(),

@@ -109,7 +109,12 @@ class Ledger:
         return self.write(at, ContractCancelled(meta=self.meta(), subscriber=subscriber, reason="test"))
 
     def grant(
-        self, at: datetime | float, subscriber: str = "A", *, conversation: UUID | None = None
+        self,
+        at: datetime | float,
+        subscriber: str = "A",
+        *,
+        conversation: UUID | None = None,
+        request: str = "QueryRequested",
     ) -> Record:
         """A request is granted."""
         head = self.meta(conversation)
@@ -118,6 +123,7 @@ class Ledger:
             RequestAuthorized(
                 meta=head,
                 request_id=head.event_id,
+                request=request,
                 subscriber=subscriber,
                 scope=Scope(),
                 expires_at=moment(at) + timedelta(hours=1),

@@ -69,6 +69,12 @@ def test_a_conversation_is_charged_once_however_many_requests_it_has(ledger: Led
     assert shown(found)[:1] == [("CONNECTION", 1, "0.2", 1, 20)]
 
 
+@pytest.mark.parametrize("request_", ["AccountRequested", "ActivationRequested"])
+def test_to_begin_and_to_see_the_account_is_no_connection(ledger: Ledger, request_: str) -> None:
+    ledger.grant(2, conversation=CONVERSATION, request=request_)
+    assert [fee.kind for fee in ledger.charged()] == [FeeKind.SUBSCRIPTION]
+
+
 def test_processing_is_charged_by_all_that_the_list_names(ledger: Ledger) -> None:
     ledger.processed(2, images=200, size=37_400_000, sessions=2, milliseconds=90_500)
     assert shown(ledger.charged()[1:]) == [

@@ -26,6 +26,7 @@ class RequestAuthorized(Event):
     """A request was found legitimate: this is the grant."""
 
     request_id: UUID
+    request: str = ""
     subscriber: str
     apparatus_id: str | None = None
     scope: Scope
@@ -39,6 +40,7 @@ class RequestRejected(Event):
     """A request was refused."""
 
     request_id: UUID
+    request: str = ""
     subscriber: str | None = None
     reason: RejectionReason
     detail: str

@@ -108,6 +108,7 @@ def decide(facts: Facts, request: Request) -> Decision:
             KIND, source=NAME, occurred_at=request.meta.occurred_at, actor=contract.subscriber
         ),
         request_id=request.request_id,
+        request=type(request).__name__,
         subscriber=contract.subscriber,
         apparatus_id=_apparatus_id(identity, request),
         scope=scope,
@@ -124,6 +125,7 @@ def rejected(request: Request, refusal: Refusal) -> RequestRejected:
             KIND, source=NAME, occurred_at=request.meta.occurred_at, actor=refusal.subscriber
         ),
         request_id=request.request_id,
+        request=type(request).__name__,
         subscriber=refusal.subscriber,
         reason=refusal.reason,
         detail=refusal.detail,

@@ -3,7 +3,7 @@
 | event | fee | how many |
 |---|---|---|
 | a contract is made | subscription | 1 |
-| a request is granted | connection | 1 for each conversation, at its first grant |
+| a request is granted | connection | 1 for each conversation, at its first grant; none to see the account |
 | an image was delivered | delivery | 1 |
 | a processing request is done | processing: fixed, by image, by byte, by session, by second | as it says |
 | software ran | software: by run, by month | 1; 1 in each calendar month |
@@ -16,6 +16,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from medbus.bus import Record
 from medbus.schemas.events import (
+    AccountRequested,
+    ActivationRequested,
     FeeCharged,
     FeeKind,
     ImageDelivered,
@@ -30,6 +32,9 @@ from medbus.streams.billing.fee import charge
 
 BILLABLE: tuple[Topic, ...] = (SUBSCRIBERS, DECISIONS, DELIVERIES, PROCESSING, SOFTWARE)
 """The topics whose events lead to fees at once."""
+
+FREE = (ActivationRequested.__name__, AccountRequested.__name__)
+"""Requests that cost no connection: to begin, and to see what one pays."""
 
 Billable = SubscriberContracted | RequestAuthorized | ImageDelivered | ProcessingCompleted | SoftwareRun
 
@@ -81,7 +86,7 @@ def _counted(event: Billable, record: Record) -> Iterable[tuple[FeeKind, int, st
     match event:
         case ImageDelivered():
             yield FeeKind.DELIVERY, 1, "", None
-        case RequestAuthorized():
+        case RequestAuthorized() if event.request not in FREE:
             # All requests of a conversation are in one partition, so which grant is its first is certain.
             yield FeeKind.CONNECTION, 1, "", uuid5(event.meta.correlation_id, FeeKind.CONNECTION.value)
         case SubscriberContracted():

@@ -53,7 +53,9 @@ COUNTING: Mapping[FeeKind, Counting] = MappingProxyType(
         ),
         FeeKind.REGISTRATION_IN_USE: _amount("byte-day", "for what is registered, at the end of a period"),
         FeeKind.DELIVERY: _each("image", "when an image has been delivered"),
-        FeeKind.CONNECTION: _each("conversation", "when an association or an HTTP request is granted"),
+        FeeKind.CONNECTION: _each(
+            "conversation", "for each conversation that is granted something, but not to see the account"
+        ),
         FeeKind.PROCESSING_FIXED: _each("request", _PROCESSED, items=True),
         FeeKind.PROCESSING_IMAGE: _each("image", _PROCESSED, items=True),
         FeeKind.PROCESSING_BYTE: _amount("byte", _PROCESSED, items=True),
