@@ -18,7 +18,7 @@ AE_TITLE = "MEDBUS"
 SUBSCRIBER = "bench"
 START_SECONDS = 90.0
 SUPERVISOR = "supervisor"
-COMMAND = (sys.executable, "-c", "from medbus.compose.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from medbus.compose.cli.app import main; main()")
 """The `medbus` command of the environment in which the benchmark runs."""
 
 

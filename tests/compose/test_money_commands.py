@@ -26,7 +26,7 @@ from tests import synthetic
 from tests.running_service import RunningService, medbus
 
 from medbus.bus import Bus
-from medbus.compose.cli import main
+from medbus.compose.cli.app import main
 from medbus.compose.cli.options import bootstrap
 from medbus.schemas.events import FeeCharged, FeeKind, Meta, Money, Origin
 

@@ -1,5 +1,1 @@
 """The `medbus` command."""
-
-from medbus.compose.cli.app import main
-
-__all__ = ["main"]
