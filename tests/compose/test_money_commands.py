@@ -263,6 +263,44 @@ def test_a_payment_counts_once_and_its_reference_is_its_own(service: RunningServ
     ]
 
 
+def test_a_program_activates_its_subscriber_with_a_token(service: RunningService, tmp_path: Path) -> None:
+    contract(service, "T-site")
+    file = tmp_path / "token"
+    file.write_text(run(service, "credential", "issue", "T-site"))
+    url = f"http://{service.status().http.removeprefix('http://')}"
+    ask = ("activate", "--url", url)
+
+    first = run(service, *ask, "--token-file", str(file), "--program", "viewer 4.2")
+    assert first.startswith("T-site is active since ")
+    (again,) = shown(service, *ask, "--token-file", str(file), "--program", "viewer 4.3")
+    assert again["subscriber"] == "T-site"
+    (contracted,) = shown(service, "subscriber", "show", "T-site")
+    assert contracted["activated_at"] is not None
+    told = shown(service, "replay", "subscribers")
+    programs = [each["event"]["program"] for each in told if each["type"] == "SubscriberActivated"]
+    assert programs == ["viewer 4.2"]
+
+    file.write_text("wrong-token")
+    assert "refused (401)" in refused(service, *ask, "--token-file", str(file))
+
+
+def test_activation_says_what_is_wrong_without_a_service(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("secret-token\n")
+    token = ("--token-file", str(file))
+
+    def told(*arguments: str) -> str:
+        done = command(tmp_path / "none", "activate", *arguments)
+        assert done.code == 1
+        assert "secret-token" not in done.out + done.err
+        return " ".join(done.err.split())
+
+    assert "no token in MEDBUS_TOKEN" in told("--url", "http://127.0.0.1:1")
+    assert "can't be read" in told("--url", "http://127.0.0.1:1", "--token-file", str(tmp_path / "none"))
+    assert "is no URL" in told("--url", "gateway", *token)
+    assert "does not answer" in told("--url", "http://127.0.0.1:1", *token)
+
+
 def test_a_period_that_is_not_over_is_refused_with_the_time_when_it_will_be(
     service: RunningService,
 ) -> None:
@@ -291,9 +329,9 @@ class Billed:
     told: str
 
 
-@pytest.fixture(scope="module")
-def billed(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Billed:
-    """M-site registers and fetches images, then the minutes in which it did are closed."""
+@pytest.fixture(scope="module", autouse=True)
+def used(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> datetime:
+    """M-site registers and fetches images: first of all, so that its minute is over when it is billed."""
     folder = tmp_path_factory.mktemp("images")
     synthetic.series(folder / "sent", IMAGES, side=16, PatientID="M-1")
     run(service, "tariff", "set", "money", "--currency", "EUR", *PRICES)
@@ -306,10 +344,15 @@ def billed(service: RunningService, tmp_path_factory: pytest.TempPathFactory) ->
     out = ("--out", str(folder / "out"))
     assert f"{IMAGES} of {IMAGES}" in run(service, "fetch", "--as", "M_SITE", "--patient", "M-1", *out)
 
-    now = datetime.now(UTC)
-    end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    time.sleep((end - now).total_seconds() + 2.5)
-    minute = now.strftime("%Y-%m-%dT%H:%M")
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def billed(service: RunningService, used: datetime) -> Billed:
+    """The minutes in which M-site used the service are closed."""
+    end = used.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds() + 2.5))
+    minute = used.strftime("%Y-%m-%dT%H:%M")
     closed = medbus("period", "close", minute, "--subscriber", "M-site", home=service.home)
     found = shown(service, "invoice", "list", "--subscriber", "M-site")
     assert minute in closed.stdout
@@ -539,59 +582,6 @@ def test_an_audit_finds_a_fee_that_nothing_led_to(service: RunningService) -> No
     assert table.code == 1
     assert "surplus" in table.out
     assert "1 difference." in table.out
-
-
-def test_a_program_activates_its_subscriber_with_a_token(service: RunningService, tmp_path: Path) -> None:
-    contract(service, "T-site")
-    file = tmp_path / "token"
-    file.write_text(run(service, "credential", "issue", "T-site"))
-    url = f"http://{service.status().http.removeprefix('http://')}"
-    ask = ("activate", "--url", url)
-
-    first = run(service, *ask, "--token-file", str(file), "--program", "viewer 4.2")
-    assert first.startswith("T-site is active since ")
-    (again,) = shown(service, *ask, "--token-file", str(file), "--program", "viewer 4.3")
-    assert again["subscriber"] == "T-site"
-    (contracted,) = shown(service, "subscriber", "show", "T-site")
-    assert contracted["activated_at"] is not None
-    told = shown(service, "replay", "subscribers")
-    programs = [each["event"]["program"] for each in told if each["type"] == "SubscriberActivated"]
-    assert programs == ["viewer 4.2"]
-
-    file.write_text("wrong-token")
-    assert "refused (401)" in refused(service, *ask, "--token-file", str(file))
-
-
-def test_activation_says_what_is_wrong_without_a_service(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("secret-token\n")
-    token = ("--token-file", str(file))
-
-    def told(*arguments: str) -> str:
-        done = command(tmp_path / "none", "activate", *arguments)
-        assert done.code == 1
-        assert "secret-token" not in done.out + done.err
-        return " ".join(done.err.split())
-
-    assert "no token in MEDBUS_TOKEN" in told("--url", "http://127.0.0.1:1")
-    assert "can't be read" in told("--url", "http://127.0.0.1:1", "--token-file", str(tmp_path / "none"))
-    assert "is no URL" in told("--url", "gateway", *token)
-    assert "does not answer" in told("--url", "http://127.0.0.1:1", *token)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("tariff set", "tariff list", "tariff show", "payment record", "payment list", "period close"),
-        *("period list", "invoice list", "invoice show", "invoice export", "account show", "account fees"),
-        *("request list", "request show", "activate", "audit rebill", "subscriber change"),
-    ],
-)
-def test_every_command_about_money_has_help_with_an_example(name: str, tmp_path: Path) -> None:
-    done = command(tmp_path, *name.split(), "--help")
-
-    assert done.code == 0
-    assert re.search(rf"\n +Examples?:\n +(MEDBUS_TOKEN=… )?medbus {name}", done.out), done.out
 
 
 def _yen(folder: Path) -> Path:

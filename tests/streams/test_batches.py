@@ -146,7 +146,7 @@ async def test_one_that_can_not_be_prepared_does_not_take_the_others_with_it(bus
     assert begun(worker) == ["sleep 1.5", *(event.reason for event in [*before, *after])]
 
 
-@pytest.mark.parametrize("slow", ["sleep 3", "late 3"])
+@pytest.mark.parametrize("slow", [pytest.param("sleep 3", marks=pytest.mark.long), "late 3"])
 async def test_nothing_of_a_batch_is_acknowledged_before_all_of_it_is_in_the_log(
     bus: Bus, crew: Workers, slow: str
 ) -> None:
@@ -176,6 +176,7 @@ async def test_a_worker_that_is_killed_in_the_midst_leaves_nothing_out(bus: Bus,
     await handled(bus, events)
 
 
+@pytest.mark.long
 async def test_workers_that_come_and_go_under_load_leave_nothing_out(bus: Bus, crew: Workers) -> None:
     events = [scripted(f"load {number}", study=f"1.2.{number % 50}") for number in range(12_000)]
     first, second = await asyncio.gather(crew.start(*BATCH), crew.start(*BATCH))

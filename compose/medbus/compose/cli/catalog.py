@@ -121,7 +121,12 @@ def rebuild_(home: HomeOption = None, kafka: KafkaOption = None) -> None:
     console.out.print(f"{rebuilt.records} events in {rebuilt.seconds:.1f} s ({rate:,.0f} events/s).")
 
 
-app.command("subscribers", help="Show all contracts, as `medbus subscriber list` does.")(subscribers)
+_SUBSCRIBERS = """Show all contracts, as `medbus subscriber list` does.
+
+Example:
+    medbus catalog subscribers --json
+"""
+app.command("subscribers", help=_SUBSCRIBERS)(subscribers)
 
 
 def show_images(rows: list[CatalogRow], json: bool) -> None:
