@@ -19,6 +19,7 @@ from bench.footprint import footprint
 from bench.ingest import client_limit, ingest, many_associations
 from bench.log import log
 from bench.machine import Watch
+from bench.processing import processing
 from bench.retrieval import find, retrieval
 from bench.stage import FULL, QUICK, Size, Stage
 from bench.visibility import visibility
@@ -33,6 +34,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
         client_limit,
         decision,
         billing,
+        processing,
         ingest,
         retrieval,
         find,

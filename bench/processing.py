@@ -1,0 +1,175 @@
+"""How long each image operation takes on a volume, beside SimpleITK and bare numpy with as many threads."""
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.figure import Figure, Target
+from bench.stage import Stage
+from medbus.streams.processing.catalogue import OPERATIONS
+from medbus.streams.processing.operation import settings
+from medbus.streams.processing.stack import Stack
+
+SHAPE = (200, 512, 512)
+SPACING = (2.5, 0.7, 0.7)
+READING = 1.3
+"""So many times as long as reading the volume once may the greatest value along an axis take."""
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """An operation of ours, and the same of SimpleITK.
+
+    Attributes:
+        name: of the figure.
+        operation: ours.
+        given: its settings, as they are written.
+        peer: SimpleITK's, given its module and an image.
+        reading: whether it must take no longer than reading the volume; else no longer than the peer.
+    """
+
+    name: str
+    operation: str
+    given: dict[str, str]
+    peer: Callable[[Any, Any], object]
+    reading: bool = False
+
+
+def _projection(axis: str, number: int) -> Compared:
+    return Compared(
+        name=f"mip-{axis}",
+        operation="mip",
+        given={"axis": axis},
+        peer=lambda itk, image: itk.MaximumProjection(image, number),
+        reading=True,
+    )
+
+
+def _difference_of_gaussians(itk: Any, image: Any) -> object:
+    return itk.DiscreteGaussian(image, 1.0) - itk.DiscreteGaussian(image, 9.0)
+
+
+COMPARED = (
+    _projection("z", 2),
+    _projection("y", 1),
+    _projection("x", 0),
+    Compared(
+        name="gaussian",
+        operation="gaussian",
+        given={"sigma": "1.4", "extent": "volume"},
+        peer=lambda itk, image: itk.DiscreteGaussian(image, 1.96, 32, 0.01, True),
+    ),
+    Compared(
+        name="gradient-magnitude",
+        operation="gradient-magnitude",
+        given={"extent": "volume"},
+        peer=lambda itk, image: itk.GradientMagnitude(image),
+    ),
+    Compared(
+        name="laplacian",
+        operation="laplacian",
+        given={"extent": "volume"},
+        peer=lambda itk, image: itk.Laplacian(image),
+    ),
+    Compared(
+        name="sobel",
+        operation="sobel",
+        given={"extent": "volume"},
+        peer=lambda itk, image: itk.SobelEdgeDetection(image),
+    ),
+    Compared(
+        name="median",
+        operation="median",
+        given={"width": "3", "extent": "volume"},
+        peer=lambda itk, image: itk.Median(image, [1, 1, 1]),
+    ),
+    Compared(
+        name="band-pass",
+        operation="band-pass",
+        given={"low": "2", "high": "10"},
+        peer=_difference_of_gaussians,
+    ),
+)
+
+
+def processing(stage: Stage) -> Iterator[Figure]:
+    """Image operations on 200 slices of 512 x 512, with one thread and two, beside SimpleITK and numpy."""
+    values = np.random.default_rng(5).integers(-1000, 2000, SHAPE, np.int16)
+    for threads in (1, 2):
+        stage.say(f"processing a volume with {threads} threads")
+        comparison = Comparison(stage, Stack(stored=values, spacing=SPACING), threads)
+        for each in COMPARED:
+            yield comparison.figure(each)
+
+
+class Comparison:
+    """Operations on one stack, with so many threads.
+
+    Args:
+        stage: says how often.
+        stack: of 16-bit integers.
+        threads: ours and the peer's.
+    """
+
+    def __init__(self, stage: Stage, stack: Stack, threads: int) -> None:
+        self._stage = stage
+        self._stack = stack
+        self._threads = threads
+        self._itk = _simpleitk()
+        self._reading = statistics.median(_times(stage, stack.stored.max))
+
+    def figure(self, compared: Compared) -> Figure:
+        """How long an operation takes here and there."""
+        operation = OPERATIONS[compared.operation]
+        read = settings(operation, compared.given)
+        mine = _times(self._stage, lambda: operation.run((self._stack,), read, workers=self._threads))
+        peer = self._peer(compared)
+        bound = READING * self._reading if compared.reading else statistics.median(peer or [0])
+        return Figure(
+            name=f"processing/{self._threads}-threads/{compared.name}",
+            unit="s",
+            values=mine,
+            peer="SimpleITK",
+            peer_values=peer,
+            target=Target(bound, at_most=True) if bound else None,
+        )
+
+    def _peer(self, compared: Compared) -> list[float]:
+        if self._itk is None:
+            return []
+        self._itk.ProcessObject.SetGlobalDefaultNumberOfThreads(self._threads)
+        as_it_is = compared.reading or compared.name == "median"
+        image = _image(self._itk, self._stack.stored, floats=not as_it_is)
+        return _times(self._stage, lambda: compared.peer(self._itk, image))
+
+
+def _times(stage: Stage, run: Run) -> list[float]:
+    run()
+    found = []
+    for _ in range(stage.repetitions):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def _image(itk: Any, values: NDArray[Any], *, floats: bool) -> Any:
+    image = itk.GetImageFromArray(values.astype(np.float32) if floats else values)
+    image.SetSpacing(SPACING[::-1])
+    return image
+
+
+def _simpleitk() -> Any:
+    """The module; None where it is not installed."""
+    try:
+        return importlib.import_module("SimpleITK")
+    except ImportError:
+        return None
