@@ -18,6 +18,7 @@ from medbus.schemas.events import (
     DeliveryRequested,
     Evidence,
     Meta,
+    Money,
     PaymentCondition,
     PrintRequested,
     ProcessingRequested,
@@ -426,6 +427,19 @@ class TestPayment:
         assert "invoices of 0.01 EUR" in refused(RejectionReason.PAYMENT_REQUIRED, registration(), open_)
         old = paying(confirmed, paid=500, paid_at=NOW - timedelta(microseconds=1))
         assert "has not paid yet" in refused(RejectionReason.PAYMENT_REQUIRED, registration(), old)
+
+    @pytest.mark.parametrize(("left", "images"), [(500, 100), (499, 99), (5, 1), (4, 1)])
+    def test_a_delivery_is_granted_for_what_is_left(self, left: int, images: int) -> None:
+        facts = msgspec.structs.replace(
+            paying(PaymentCondition.PREPAID, paid=1000, charged=1000 - left),
+            delivery_price=Money(minor_units=5, currency="EUR"),
+        )
+        assert granted(delivery(), facts).max_images == images
+        assert granted(registration(), facts).max_images is None
+        free = msgspec.structs.replace(facts, delivery_price=Money(minor_units=0, currency="EUR"))
+        assert granted(delivery(), free).max_images is None
+        later = msgspec.structs.replace(facts, ae_title=contract())
+        assert granted(delivery(), later).max_images is None
 
     def test_a_condition_of_the_future_is_not_met(self) -> None:
         facts = paying(PaymentCondition.UNSPECIFIED, paid=500)

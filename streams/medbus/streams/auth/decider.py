@@ -25,7 +25,8 @@ The checks come in this order; the first that fails decides:
 
 Verification, activation and a look at the account need no payment. Other requests do, where the contract says
 so: PREPAID, that more was paid than was charged; CONFIRMED, that there was a payment since the contract was
-made, and that all invoices are paid.
+made, and that all invoices are paid. A delivery that is paid in advance is granted for as many images as what
+is left is good for; deliveries at the same time each for as many.
 
 The clock is the request's own time. A decision's identity derives from the request's, so that a request that
 is delivered twice is decided twice with the same id. Usage is what the catalog knows: registrations that run
@@ -114,6 +115,7 @@ def decide(facts: Facts, request: Request) -> Decision:
         scope=scope,
         max_bytes=max_bytes,
         used_bytes=None if max_bytes is None else facts.used_bytes,
+        max_images=_covered(contract, facts, request),
         expires_at=_expiry(facts, request),
     )
 
@@ -216,10 +218,7 @@ def _unpaid(contract: Contract, facts: Facts, request: Request) -> Refusal | Non
     if contract.terms.payment is None or isinstance(request, _WITHOUT_PAYMENT):
         return None
     account = facts.account or Account(subscriber=contract.subscriber)
-    balance = next(
-        (each for each in account.balances if each.currency == facts.currency),
-        Balance(currency=facts.currency or ""),
-    )
+    balance = _balance(facts)
     match contract.terms.payment:
         case PaymentCondition.PREPAID:
             if balance.paid > balance.charged:
@@ -239,6 +238,26 @@ def _unpaid(contract: Contract, facts: Facts, request: Request) -> Refusal | Non
         detail=f"Payment required: {contract.subscriber} {what}. Pay, and ask again.",
         subscriber=contract.subscriber,
     )
+
+
+def _covered(contract: Contract, facts: Facts, request: Request) -> int | None:
+    """How many images what was paid in advance is good for; None for no limit."""
+    price = facts.delivery_price
+    if (
+        contract.terms.payment is not PaymentCondition.PREPAID
+        or not isinstance(request, DeliveryRequested)
+        or price is None
+        or price.minor_units == 0
+    ):
+        return None
+    return max(1, _balance(facts).left.minor_units // price.minor_units)
+
+
+def _balance(facts: Facts) -> Balance:
+    """The sums of the account in the currency of the price list."""
+    balances = () if facts.account is None else facts.account.balances
+    found = [each for each in balances if each.currency == facts.currency]
+    return found[0] if found else Balance(currency=facts.currency or "")
 
 
 def _shown(amount: Money) -> str:

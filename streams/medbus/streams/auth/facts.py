@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from medbus.projections.accounts import Account
 from medbus.projections.directory.contract import Contract
-from medbus.schemas.events import Apparatus, Value
+from medbus.schemas.events import Apparatus, Money, Value
 
 
 class Destination(Value):
@@ -27,6 +27,7 @@ class Facts(Value):
         device: the contract of the hard-copy device at which a print is aimed.
         account: the account of the contract that the evidence points to, where it must have been paid.
         currency: in which that contract's price list is.
+        delivery_price: of one image, for a delivery that is paid in advance; None where it is free of charge.
         used_bytes: what the contract that the evidence points to has registered, in bytes.
         grant_lifetime: how long a grant is good for.
     """
@@ -38,5 +39,6 @@ class Facts(Value):
     device: Contract | None = None
     account: Account | None = None
     currency: str | None = None
+    delivery_price: Money | None = None
     used_bytes: int = 0
     grant_lifetime: timedelta = timedelta(hours=1)

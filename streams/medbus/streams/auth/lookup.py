@@ -9,12 +9,16 @@ from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
 from medbus.projections.directory.contract import Contract
 from medbus.projections.images import ImageReader
+from medbus.schemas import money
 from medbus.schemas.events import (
     CredentialKind,
     DeliveryRequested,
+    FeeKind,
+    Money,
     PrintRequested,
     RegistrationRequested,
     Request,
+    Terms,
 )
 from medbus.streams.auth.facts import Destination, Facts
 from medbus.streams.auth.identification import pointed_at
@@ -61,6 +65,7 @@ class Lookup:
                 facts,
                 account=await self._accounts.account(contract.subscriber),
                 currency=None if terms.tariff is None else await self._accounts.currency(terms.tariff),
+                delivery_price=await self._delivery_price(request, terms),
             )
         if isinstance(request, RegistrationRequested) and terms.capacity_bytes is not None:
             usage = await self._images.usage(contract.subscriber)
@@ -69,6 +74,20 @@ class Lookup:
 
     async def _by_credential(self, kind: CredentialKind, digest: str | None) -> Contract | None:
         return None if digest is None else await self._directory.by_credential(kind, digest)
+
+    async def _delivery_price(self, request: Request, terms: Terms) -> Money | None:
+        if not isinstance(request, DeliveryRequested) or terms.tariff is None:
+            return None
+        versions = [
+            each
+            for each in await self._accounts.tariffs(terms.tariff)
+            if each.valid_from <= request.meta.occurred_at
+        ]
+        if not versions:
+            return None
+        good = max(versions, key=lambda each: (each.valid_from, each.version))
+        price = next((each.price for each in good.prices if each.kind is FeeKind.DELIVERY), None)
+        return None if price is None else money.amount(price, good.currency)
 
     async def _destination(self, request: Request) -> Destination | None:
         if not isinstance(request, DeliveryRequested) or request.destination is None:

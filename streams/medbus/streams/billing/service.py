@@ -52,7 +52,8 @@ def processor(history: History) -> Processor:
         prepare=prepare,
         handle=handle,
         batch=BATCH,
-        in_flight=2 * BATCH,
+        # One batch is written at a time: no fee changes places with another of its subscriber.
+        in_flight=BATCH,
         buffer=2 * BATCH,
     )
 
