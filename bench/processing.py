@@ -135,7 +135,7 @@ class Comparison:
         bound = READING * self._reading if compared.reading else statistics.median(peer or [0])
         return Figure(
             name=f"processing/{self._threads}-threads/{compared.name}",
-            unit="s",
+            unit="ms",
             values=mine,
             peer="SimpleITK",
             peer_values=peer,
@@ -152,12 +152,13 @@ class Comparison:
 
 
 def _times(stage: Stage, run: Run) -> list[float]:
+    """Milliseconds, after a first time that does not count."""
     run()
     found = []
     for _ in range(stage.repetitions):
         begin = time.perf_counter()
         run()
-        found.append(time.perf_counter() - begin)
+        found.append(1000 * (time.perf_counter() - begin))
     return found
 
 
