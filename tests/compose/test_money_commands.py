@@ -341,6 +341,11 @@ def used(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> d
     assert before.code == 1, "sent without having paid"
     run(service, "payment", "record", "M-site", "500", "EUR", "--reference", "M-1")
     assert f"{IMAGES} of {IMAGES}" in run(service, "send", "--as", "M_SITE", str(folder / "sent"))
+    service.wait(
+        lambda: len(shown(service, "catalog", "images", "--patient", "M-1")) == IMAGES,
+        "the images to be seen",
+        20,
+    )
     out = ("--out", str(folder / "out"))
     assert f"{IMAGES} of {IMAGES}" in run(service, "fetch", "--as", "M_SITE", "--patient", "M-1", *out)
 
