@@ -164,7 +164,7 @@ def laplacian_of_gaussian(stack: Stack, *, sigma: float, volume: bool, work: Wor
         border.
 
     Raises:
-        InvalidParameter: sigma is more than 128 pixels.
+        InvalidParameter: sigma is more than 102 pixels.
 
     Source: D. Marr, E. Hildreth, Theory of Edge Detection, Proceedings of the Royal Society B 207 (1980),
     187-217.
@@ -264,9 +264,9 @@ LAPLACIAN = Operation(
 LOG = Operation(
     name="log",
     title="Laplacian of Gaussian",
-    text="Laplacian after Gaussian smoothing, as one filter; cut at 4 sigma. Mirrored at the border. Values "
-    "are float32 in the unit of the input per mm2; bright spots are negative. Marr and Hildreth, Theory of "
-    "Edge Detection, Proceedings of the Royal Society B 207 (1980), 187-217.",
+    text="Laplacian after Gaussian smoothing, as one filter; cut at 4 to 5 sigma. Mirrored at the border. "
+    "Values are float32 in the unit of the input per mm2; bright spots are negative. Marr and Hildreth, "
+    "Theory of Edge Detection, Proceedings of the Royal Society B 207 (1980), 187-217.",
     parameters=(SIGMA, EXTENT),
     shape=Shape.FRAME,
     shaping=shape_by_extent,

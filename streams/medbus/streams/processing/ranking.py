@@ -15,8 +15,8 @@ from medbus.streams.processing.stack import Stack
 from medbus.streams.processing.sweep import Window
 from medbus.streams.processing.work import Work
 
-BLOCK_BYTES = 64 * 1024
-"""Of each wire of the network: all of them together fit the processor's cache."""
+BLOCK_BYTES = 256 * 1024
+"""Of each wire of the network: less of it and threads wait for each other, more and it leaves the cache."""
 
 MOST_WIRES = 343
 """Pixels in a window: 7 x 7 x 7."""

@@ -17,6 +17,10 @@ PLANES = 16
 """Columns that are read together: one by one, most of what memory delivers would be thrown away."""
 
 
+POINTS = 256 * 1024
+"""Points whose places are worked out together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """How rays run through a stack.
@@ -103,7 +107,26 @@ def samples(points: Raster, depths: range, count: tuple[int, int]) -> Samples:
         depths: the slab.
         count: pixels of the plane along `axis` and along `side`.
     """
-    ray, depth = np.meshgrid(np.arange(points.width), np.arange(depths.start, depths.stop), indexing="ij")
+    # A few rays at a time: around a turned plane of thick slices there are many points outside.
+    height = max(1, POINTS // len(depths))
+    parts = [
+        _samples(points, depths, range(start, min(start + height, points.width)), count)
+        for start in range(0, points.width, height)
+    ]
+    before = np.cumsum([0, *(len(part.corner) for part in parts[:-1])])
+    return Samples(
+        np.concatenate([part.rays for part in parts]),
+        np.concatenate([part.starts + start for part, start in zip(parts, before, strict=True)]),
+        np.concatenate([part.corner for part in parts]),
+        np.concatenate([part.down for part in parts]),
+        np.concatenate([part.along for part in parts]),
+    )
+
+
+def _samples(points: Raster, depths: range, wanted: range, count: tuple[int, int]) -> Samples:
+    ray, depth = np.meshgrid(
+        np.arange(wanted.start, wanted.stop), np.arange(depths.start, depths.stop), indexing="ij"
+    )
     at = [row[0] * depth + row[1] * ray + row[2] for row in points.matrix]
     edge = 0.5 + 1e-6
     inside = np.logical_and.reduce(
