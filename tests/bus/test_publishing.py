@@ -18,7 +18,7 @@ from medbus.bus import Bus, Partition, Position, Record, settings
 from medbus.bus.producer import Sent
 from medbus.schemas.codec import FINGERPRINT, Encoded
 from medbus.schemas.errors import BusError, InvalidEvent
-from medbus.schemas.events import DeadLettered, ImageErased
+from medbus.schemas.events import DeadLettered, ImageErased, ItemPlanned
 from medbus.schemas.topics import (
     DEAD_LETTERS,
     IMAGES,
@@ -26,6 +26,7 @@ from medbus.schemas.topics import (
     MAX_EVENT_BYTES,
     TOPIC_OF,
     TOPICS,
+    WORK,
     Topic,
 )
 
@@ -186,3 +187,17 @@ async def test_a_closed_bus_publishes_nothing(kafka: str, topics: str) -> None:
         await bus.publish(erased())
     with pytest.raises(BusError, match="closed"):
         await bus.publish(erased())
+
+
+def planned(slot: int) -> ItemPlanned:
+    return msgspec.structs.replace(golden_bytes.full(ItemPlanned), slot=slot)
+
+
+async def test_work_goes_to_the_partition_it_is_planned_for(bus: Bus) -> None:
+    count = len(bus.partitions(WORK))
+    slots = [0, 1, count - 1, count, 3 * count + 5]
+    one = await bus.publish(planned(7))
+    several = await bus.publish_all([planned(slot) for slot in slots])
+
+    assert one.partition.number == 7 % count
+    assert [each.partition.number for each in several] == [slot % count for slot in slots]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from medbus.gateways.blobs.buffers import PAGE
-from medbus.gateways.blobs.disk import read_page
-from medbus.gateways.blobs.segment import scan
+from medbus.blobs.buffers import PAGE
+from medbus.blobs.disk import read_page
+from medbus.blobs.segment import scan
 
 
 class Found(NamedTuple):

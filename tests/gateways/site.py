@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from medbus.blobs import BlobStore
 from medbus.bus import Bus, Position, Record
 from medbus.bus.admin import create_topics
-from medbus.gateways.blobs import BlobStore
 from medbus.gateways.dicom.client import Peer
 from medbus.gateways.dicom.gateway import gateway, threaded_gateway
 from medbus.gateways.dicom.network.acceptor import Acceptor

@@ -12,7 +12,7 @@ from tests.gateways.dcmtk import free_port
 from tests.interoperability.files import Encoded, data_set
 from tests.running_service import RunningService
 
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 from medbus.projections.database import Database
 from medbus.projections.images import ImageReader, StoredImage
 from medbus.schemas.events import Apparatus, Role, Terms

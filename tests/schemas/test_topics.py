@@ -45,6 +45,7 @@ def test_names_are_kafkas_and_differ() -> None:
         "medbus.images",
         "medbus.deliveries",
         "medbus.processing",
+        "medbus.work",
         "medbus.software",
         "medbus.fees",
         "medbus.dead-letters",

@@ -13,10 +13,12 @@ from medbus.projections.directory.contract import Contract, Credential
 from medbus.schemas.events import (
     AccountRequested,
     ActivationRequested,
+    Answer,
     Apparatus,
     CredentialKind,
     DeliveryRequested,
     Evidence,
+    Keep,
     Meta,
     Money,
     PaymentCondition,
@@ -30,6 +32,7 @@ from medbus.schemas.events import (
     RequestRejected,
     Role,
     Scope,
+    Selection,
     SoftwareReleaseRequested,
     SoftwareRequested,
     Terms,
@@ -148,7 +151,14 @@ def software(apparatus_id: str = "A_CT#1") -> SoftwareRequested:
 
 
 PLAIN: Mapping[str, Any] = {"meta": head(), "evidence": evidence()}
-PROCESSING = ProcessingRequested(**PLAIN, processing_type="MIP", parameters={})
+PROCESSING = ProcessingRequested(
+    **PLAIN,
+    processing_type="mip",
+    parameters={},
+    images=Selection(sop_instance_uids=("1.2",)),
+    keep=Keep.NEITHER,
+    answer=Answer.FETCH,
+)
 RELEASE = SoftwareReleaseRequested(
     **PLAIN, software_id="recon", version="1", channel="product", digest="00", size=1
 )

@@ -56,9 +56,7 @@ class Producer:
         while True:
             client = await self._started()
             try:
-                sent = await client.send_and_wait(
-                    topic, record.value, key=record.key, headers=list(record.headers)
-                )
+                sent = await (await _begin(client, topic, record))
             except UnknownTopicOrPartitionError as error:
                 # It may also be that no broker could be asked for so long.
                 if not await self._may_exist(topic):
@@ -105,9 +103,7 @@ class Producer:
         pending: list[asyncio.Future[Any]] = []
         try:
             for topic, record in records:
-                pending.append(
-                    await client.send(topic, record.value, key=record.key, headers=list(record.headers))
-                )
+                pending.append(await _begin(client, topic, record))
         except (KafkaError, *_REFUSED) as error:
             log.debug("a producer takes no more: %r", error)
         outcomes = await asyncio.gather(*pending, return_exceptions=True)
@@ -170,6 +166,17 @@ class Producer:
             return topic in await admin.topic_names(self.bootstrap)
         except BusError:
             return True
+
+
+async def _begin(client: AIOKafkaProducer, topic: str, record: Encoded) -> asyncio.Future[Any]:
+    """Hand a record to a producer; the future says where it was written."""
+    partition = None
+    if record.slot is not None:
+        partition = record.slot % len(await client.partitions_for(topic))
+    written: asyncio.Future[Any] = await client.send(
+        topic, record.value, key=record.key, headers=list(record.headers), partition=partition
+    )
+    return written
 
 
 async def _stop(client: AIOKafkaProducer) -> None:

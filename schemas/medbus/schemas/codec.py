@@ -35,11 +35,16 @@ Headers = Iterable[tuple[str, bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An event as a Kafka record."""
+    """An event as a Kafka record.
+
+    Attributes:
+        slot: says the partition, modulo the number of them; None where the key does.
+    """
 
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ class Codec:
                 f"{kind.__name__} is {len(value)} bytes long; {topic.max_bytes} are allowed on {topic.name}.",
                 "Put what is large into a blob and refer to it.",
             )
-        return Encoded(topic.key(event).encode(), value, writer.headers)
+        slot = None if topic.partition is None else topic.partition(event)
+        return Encoded(topic.key(event).encode(), value, writer.headers, slot)
 
     def decode(self, value: bytes | None, headers: Headers = ()) -> Event:
         """The event in a record.

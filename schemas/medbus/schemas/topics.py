@@ -8,6 +8,7 @@ from typing import Any
 from medbus.schemas.events import (
     AccountRequested,
     ActivationRequested,
+    CancellationRequested,
     ContractCancelled,
     ContractChanged,
     CredentialIssued,
@@ -20,17 +21,28 @@ from medbus.schemas.events import (
     ImageConflicted,
     ImageDelivered,
     ImageErased,
+    ImageProcessed,
     ImageRegistered,
     InvoiceIssued,
+    ItemPlanned,
+    ItemProcessed,
+    ItemSkipped,
     PaymentReceived,
     PeriodClosed,
     PrintRequested,
+    ProcessingCancelled,
     ProcessingCompleted,
+    ProcessingFailed,
     ProcessingRequested,
+    ProcessingStarted,
     QueryRequested,
     RegistrationRequested,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
+    ResultsAnswered,
+    ResultsKept,
+    ServerStarted,
     SoftwareReleaseRequested,
     SoftwareRequested,
     SoftwareRun,
@@ -66,6 +78,7 @@ class Topic:
         owner: the component that writes it.
         key_name: what its records are keyed by, in words.
         key: the key of an event, so that what must stay in order shares a partition.
+        partition: the partition of an event, modulo the number of them; by default the key decides.
         events: the classes of its events.
         partitions: how many partitions it is created with.
         max_bytes: the longest encoded event that it takes.
@@ -76,6 +89,7 @@ class Topic:
     key_name: str
     key: Callable[[Any], str]
     events: tuple[type[Event], ...]
+    partition: Callable[[Any], int] | None = None
     partitions: int = 8
     max_bytes: int = MAX_EVENT_BYTES
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
@@ -131,6 +145,8 @@ REQUESTS = Topic(
         SoftwareRequested,
         ActivationRequested,
         AccountRequested,
+        ResultRequested,
+        CancellationRequested,
     ),
 )
 DECISIONS = Topic(
@@ -154,14 +170,36 @@ DELIVERIES = Topic(
     owner="gateways",
     key_name="subscriber",
     key=lambda event: event.subscriber,
-    events=(ImageDelivered, DeliveryFailed),
+    events=(ImageDelivered, DeliveryFailed, ResultsAnswered),
 )
 PROCESSING = Topic(
     name="processing",
+    owner="processing; cancellations and what is kept: gateways",
+    key_name="request; server",
+    key=lambda event: event.server if isinstance(event, ServerStarted) else str(event.grant_id),
+    events=(
+        ProcessingStarted,
+        ImageProcessed,
+        ItemProcessed,
+        ProcessingFailed,
+        ItemSkipped,
+        ProcessingCancelled,
+        ProcessingCompleted,
+        ResultsKept,
+        ServerStarted,
+    ),
+)
+WORK = Topic(
+    name="work",
     owner="processing",
-    key_name="request",
-    key=lambda event: str(event.grant_id),
-    events=(ProcessingCompleted,),
+    key_name="work item",
+    key=lambda event: str(event.meta.event_id),
+    partition=lambda event: event.slot,
+    events=(ItemPlanned,),
+    # More than there are servers, so that each has its share.
+    partitions=32,
+    # A stack of images is one item, and names them all.
+    max_bytes=MAX_DEAD_LETTER_BYTES,
 )
 SOFTWARE = Topic(
     name="software",
@@ -195,6 +233,7 @@ TOPICS: tuple[Topic, ...] = (
     IMAGES,
     DELIVERIES,
     PROCESSING,
+    WORK,
     SOFTWARE,
     FEES,
     DEAD_LETTERS,

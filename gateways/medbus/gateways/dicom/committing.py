@@ -10,7 +10,7 @@ from typing import Protocol
 from pydicom.dataset import Dataset
 
 from medbus.bus import Partition, Position
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.identifier import Encoded

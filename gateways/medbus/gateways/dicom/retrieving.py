@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from medbus.bus import Bus
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.delivering import Delivery

@@ -3,7 +3,7 @@
 from medbus.schemas.events.base import Blob, Event, Instant, Int, Long, Meta, Money, Origin, Scope, Value
 from medbus.schemas.events.dead_letters import DeadLettered, RecordHeader
 from medbus.schemas.events.decisions import Decision, RejectionReason, RequestAuthorized, RequestRejected
-from medbus.schemas.events.deliveries import Channel, DeliveryFailed, ImageDelivered
+from medbus.schemas.events.deliveries import Channel, DeliveryFailed, ImageDelivered, ResultsAnswered
 from medbus.schemas.events.fees import (
     AccountEvent,
     FeeCharged,
@@ -23,18 +23,34 @@ from medbus.schemas.events.images import (
     Series,
     Study,
 )
-from medbus.schemas.events.processing import ProcessingCompleted
+from medbus.schemas.events.processing import (
+    ImageProcessed,
+    ItemProcessed,
+    ItemSkipped,
+    ProcessingCancelled,
+    ProcessingCompleted,
+    ProcessingEvent,
+    ProcessingFailed,
+    ProcessingStarted,
+    ResultsKept,
+    ServerStarted,
+)
 from medbus.schemas.events.requests import (
     AccountRequested,
     ActivationRequested,
+    Answer,
+    CancellationRequested,
     DeliveryRequested,
     Evidence,
+    Keep,
     PrintFrame,
     PrintRequested,
     ProcessingRequested,
     QueryRequested,
     RegistrationRequested,
     Request,
+    ResultRequested,
+    Selection,
     SoftwareReleaseRequested,
     SoftwareRequested,
     VerificationRequested,
@@ -42,12 +58,14 @@ from medbus.schemas.events.requests import (
 from medbus.schemas.events.software import SoftwareRun
 from medbus.schemas.events.subscribers import (
     Apparatus,
+    Collection,
     ContractCancelled,
     ContractChanged,
     CredentialIssued,
     CredentialKind,
     CredentialRevoked,
     PaymentCondition,
+    Retrieval,
     Role,
     SubscriberActivated,
     SubscriberContracted,
@@ -55,14 +73,18 @@ from medbus.schemas.events.subscribers import (
     Terms,
 )
 from medbus.schemas.events.tariffs import FeeKind, Price, TariffSet
+from medbus.schemas.events.work import ItemPlanned
 
 __all__ = [
     "AccountEvent",
     "AccountRequested",
     "ActivationRequested",
+    "Answer",
     "Apparatus",
     "Blob",
+    "CancellationRequested",
     "Channel",
+    "Collection",
     "ContractCancelled",
     "ContractChanged",
     "CredentialIssued",
@@ -81,12 +103,17 @@ __all__ = [
     "ImageDelivered",
     "ImageErased",
     "ImageEvent",
+    "ImageProcessed",
     "ImageRegistered",
     "Instance",
     "Instant",
     "Int",
     "InvoiceIssued",
     "InvoiceLine",
+    "ItemPlanned",
+    "ItemProcessed",
+    "ItemSkipped",
+    "Keep",
     "Long",
     "Meta",
     "Money",
@@ -98,8 +125,12 @@ __all__ = [
     "Price",
     "PrintFrame",
     "PrintRequested",
+    "ProcessingCancelled",
     "ProcessingCompleted",
+    "ProcessingEvent",
+    "ProcessingFailed",
     "ProcessingRequested",
+    "ProcessingStarted",
     "QueryRequested",
     "RecordHeader",
     "RegistrationRequested",
@@ -107,9 +138,15 @@ __all__ = [
     "Request",
     "RequestAuthorized",
     "RequestRejected",
+    "ResultRequested",
+    "ResultsAnswered",
+    "ResultsKept",
+    "Retrieval",
     "Role",
     "Scope",
+    "Selection",
     "Series",
+    "ServerStarted",
     "SoftwareReleaseRequested",
     "SoftwareRequested",
     "SoftwareRun",

@@ -4,6 +4,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from medbus.schemas.events.base import Event, Int, Long
+from medbus.schemas.events.requests import Answer
 
 
 class Channel(StrEnum):
@@ -13,6 +14,7 @@ class Channel(StrEnum):
     C_GET = "C_GET"
     C_MOVE = "C_MOVE"
     HTTP = "HTTP"
+    C_STORE = "C_STORE"
 
 
 class ImageDelivered(Event):
@@ -40,3 +42,17 @@ class DeliveryFailed(Event):
     sop_instance_uid: str
     status: Int | None = None
     reason: str
+
+
+class ResultsAnswered(Event):
+    """A destination was given the results of a processing request, or could not be."""
+
+    grant_id: UUID
+    subscriber: str
+    destination: str
+    answer: Answer
+    address: str
+    delivered: Int
+    failed: Int
+    attempts: Int
+    reason: str = ""

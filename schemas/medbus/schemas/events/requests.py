@@ -1,5 +1,6 @@
 """Events that ask for something; each is answered by one decision. The request's id is its event id."""
 
+from enum import StrEnum
 from uuid import UUID
 
 from medbus.schemas.events.base import Blob, Event, Int, Long, Value
@@ -52,15 +53,64 @@ class DeliveryRequested(Request):
     modalities: tuple[str, ...] = ()
 
 
+class Keep(StrEnum):
+    """Which images of a processing request are registered."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    NEITHER = "NEITHER"
+    BEFORE = "BEFORE"
+    AFTER = "AFTER"
+    BOTH = "BOTH"
+
+
+class Answer(StrEnum):
+    """How the results of a processing request reach their destinations."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    FETCH = "FETCH"
+    C_STORE = "C_STORE"
+    WEBHOOK = "WEBHOOK"
+
+
+class Selection(Value):
+    """Images to process; what each field names is taken together."""
+
+    sop_instance_uids: tuple[str, ...] = ()
+    series_instance_uids: tuple[str, ...] = ()
+    study_instance_uids: tuple[str, ...] = ()
+    enclosed: tuple[Blob, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it names nothing."""
+        return not (
+            self.sop_instance_uids or self.series_instance_uids or self.study_instance_uids or self.enclosed
+        )
+
+
 class ProcessingRequested(Request):
     """A peer wants images processed."""
 
     processing_type: str
     parameters: dict[str, str]
-    sop_instance_uids: tuple[str, ...] = ()
-    enclosed: tuple[Blob, ...] = ()
+    images: Selection
+    masks: Selection = Selection()
+    keep: Keep
+    answer: Answer
     destinations: tuple[str, ...] = ()
     server: str | None = None
+
+
+class ResultRequested(Request):
+    """A peer wants to see how far a processing request has come, or to fetch its results."""
+
+    processing_id: UUID
+
+
+class CancellationRequested(Request):
+    """A peer wants a processing request to be ended."""
+
+    processing_id: UUID
 
 
 class PrintFrame(Value):

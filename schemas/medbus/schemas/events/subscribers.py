@@ -46,6 +46,25 @@ class Apparatus(Value):
     port: Int | None = None
 
 
+class Retrieval(StrEnum):
+    """How the service collects images from a subscriber that agreed to it."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    C_GET = "C_GET"
+    C_MOVE = "C_MOVE"
+    DICOMWEB = "DICOMWEB"
+    FOLDER = "FOLDER"
+
+
+class Collection(Value):
+    """Where and how often the service asks a subscriber for new images."""
+
+    retrieval: Retrieval
+    apparatus_id: str
+    address: str = ""
+    every_seconds: Int
+
+
 class Terms(Value):
     """What a contract says."""
 
@@ -57,6 +76,8 @@ class Terms(Value):
     capacity_bytes: Long | None = None
     tariff: str | None = None
     payment: PaymentCondition | None = None
+    webhook: str | None = None
+    collections: tuple[Collection, ...] = ()
 
 
 class SubscriberContracted(Event):

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from medbus.gateways.blobs.address import Digest
-from medbus.gateways.blobs.buffers import PAGE, Buffers
-from medbus.gateways.blobs.errors import BlobCorrupted, BlobError
+from medbus.blobs.address import Digest
+from medbus.blobs.buffers import PAGE, Buffers
+from medbus.blobs.errors import BlobCorrupted, BlobError
 from medbus.schemas.events.base import Blob
 
 CHUNK: Final = 1024 * 1024

@@ -6,7 +6,7 @@ Run as a process of its own: `python reading.py FOLDER`.
 import asyncio
 import sys
 
-from medbus.gateways.blobs import BlobError, BlobStore, address_of
+from medbus.blobs import BlobError, BlobStore, address_of
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.gateways.segments import found, segments
 
-from medbus.gateways.blobs import BlobStore, address_of
-from medbus.gateways.blobs.index import remove
+from medbus.blobs import BlobStore, address_of
+from medbus.blobs.index import remove
 
 KILLED = Path(__file__).with_name("killed.py")
 READING = Path(__file__).with_name("reading.py")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 from uuid import UUID, uuid4
 
-from medbus.gateways.blobs.address import Digest
-from medbus.gateways.blobs.buffers import PAGE, aligned, rounded
-from medbus.gateways.blobs.disk import (
+from medbus.blobs.address import Digest
+from medbus.blobs.buffers import PAGE, aligned, rounded
+from medbus.blobs.disk import (
     Pages,
     allocate,
     locked,
@@ -19,8 +19,8 @@ from medbus.gateways.blobs.disk import (
     sync_folder,
     write_all,
 )
-from medbus.gateways.blobs.errors import FULL
-from medbus.gateways.blobs.segment import Record, pack, scan
+from medbus.blobs.errors import FULL
+from medbus.blobs.segment import Record, pack, scan
 
 SUFFIX: Final = ".segment"
 

@@ -9,7 +9,7 @@ import random
 import sys
 from threading import Lock, Thread
 
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 
 
 def write(store: BlobStore, seed: int, lock: Lock) -> None:

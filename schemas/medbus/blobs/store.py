@@ -13,9 +13,9 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import MemoryStore, from_url
 
-from medbus.gateways.blobs.blocking import BlockingBlobs, BlockingWriter
-from medbus.gateways.blobs.remote import Objects, failed
-from medbus.gateways.blobs.segments import Segments
+from medbus.blobs.blocking import BlockingBlobs, BlockingWriter
+from medbus.blobs.remote import Objects, failed
+from medbus.blobs.segments import Segments
 from medbus.schemas.errors import SettingsError
 from medbus.schemas.events.base import Blob
 

@@ -6,8 +6,8 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medbus.gateways.blobs.buffers import PAGE, rounded
-from medbus.gateways.blobs.segment import Record, pack, scan, unpack
+from medbus.blobs.buffers import PAGE, rounded
+from medbus.blobs.segment import Record, pack, scan, unpack
 
 SEGMENT = UUID(int=7)
 OTHER = UUID(int=8)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID
 
-from medbus.gateways.blobs.disk import Pages, alone, opened
-from medbus.gateways.blobs.errors import BlobError
-from medbus.gateways.blobs.index import Index, Place, remove
-from medbus.gateways.blobs.lane import SUFFIX, Lane
-from medbus.gateways.blobs.segment import Record, scan
+from medbus.blobs.disk import Pages, alone, opened
+from medbus.blobs.errors import BlobError
+from medbus.blobs.index import Index, Place, remove
+from medbus.blobs.lane import SUFFIX, Lane
+from medbus.blobs.segment import Record, scan
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 
 
 @pytest.fixture(scope="session")

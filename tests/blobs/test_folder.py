@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from tests.gateways.segments import damage, found, lose, segments
 
-from medbus.gateways.blobs import BlobCorrupted, BlobError, BlobNotFound, BlobStore, address_of
-from medbus.gateways.blobs import segments as segments_module
-from medbus.gateways.blobs.address import key_of
-from medbus.gateways.blobs.blocking import WRITTEN_AT_ONCE
-from medbus.gateways.blobs.buffers import PAGE, rounded
-from medbus.gateways.blobs.index import remove
-from medbus.gateways.blobs.segments import Segments
+from medbus.blobs import BlobCorrupted, BlobError, BlobNotFound, BlobStore, address_of
+from medbus.blobs import segments as segments_module
+from medbus.blobs.address import key_of
+from medbus.blobs.blocking import WRITTEN_AT_ONCE
+from medbus.blobs.buffers import PAGE, rounded
+from medbus.blobs.index import remove
+from medbus.blobs.segments import Segments
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 DATA = bytes(range(256)) * 4096
@@ -309,7 +309,7 @@ async def test_a_segment_that_is_long_enough_gets_no_more(
 FILL = """
 import asyncio, resource, sys
 from pathlib import Path
-from medbus.gateways.blobs import BlobStore, BlobStoreFull
+from medbus.blobs import BlobStore, BlobStoreFull
 
 root = Path(sys.argv[1])
 root.mkdir()
@@ -582,7 +582,7 @@ async def test_a_sync_that_failed_is_no_acknowledgement(
 
 STREAM = """
 import asyncio, resource, sys
-from medbus.gateways.blobs import BlobStore
+from medbus.blobs import BlobStore
 
 async def main():
     chunk = bytes(range(256)) * 4096

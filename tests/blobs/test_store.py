@@ -10,8 +10,8 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medbus.gateways.blobs import BlobError, BlobNotFound, BlobStore, address_of
-from medbus.gateways.blobs.blocking import WRITTEN_AT_ONCE
+from medbus.blobs import BlobError, BlobNotFound, BlobStore, address_of
+from medbus.blobs.blocking import WRITTEN_AT_ONCE
 from medbus.schemas.errors import SettingsError
 from medbus.schemas.events import Blob
 

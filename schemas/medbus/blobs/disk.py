@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from medbus.gateways.blobs.buffers import PAGE, aligned
+from medbus.blobs.buffers import PAGE, aligned
 
 _DIRECT: Final = getattr(os, "O_DIRECT", 0)
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP})

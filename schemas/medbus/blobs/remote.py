@@ -15,9 +15,9 @@ from uuid import uuid4
 import obstore
 from obstore.exceptions import BaseError
 
-from medbus.gateways.blobs.address import Digest, address_of, key_of
-from medbus.gateways.blobs.buffers import PAGE
-from medbus.gateways.blobs.errors import BlobCorrupted, BlobError, BlobNotFound
+from medbus.blobs.address import Digest, address_of, key_of
+from medbus.blobs.buffers import PAGE
+from medbus.blobs.errors import BlobCorrupted, BlobError, BlobNotFound
 
 if TYPE_CHECKING:
     from obstore import WritableFile

@@ -5,7 +5,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from medbus.gateways.blobs.errors import BlobNotFound
+from medbus.blobs.errors import BlobNotFound
 
 _ADDRESS: Final = re.compile(r"blake3:([0-9a-f]{64})")
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from medbus.gateways.blobs.address import Digest, digest_of, key_of
-from medbus.gateways.blobs.buffers import PAGE, Buffers, aligned, rounded
-from medbus.gateways.blobs.disk import make_folder, opened, read_into, read_page, sync_file
-from medbus.gateways.blobs.errors import FULL, BlobCorrupted, BlobError, BlobNotFound, disk_failed
-from medbus.gateways.blobs.index import Place
-from medbus.gateways.blobs.lane import Lane, digest_at
-from medbus.gateways.blobs.places import Places
-from medbus.gateways.blobs.segment import Record, unpack
+from medbus.blobs.address import Digest, digest_of, key_of
+from medbus.blobs.buffers import PAGE, Buffers, aligned, rounded
+from medbus.blobs.disk import make_folder, opened, read_into, read_page, sync_file
+from medbus.blobs.errors import FULL, BlobCorrupted, BlobError, BlobNotFound, disk_failed
+from medbus.blobs.index import Place
+from medbus.blobs.lane import Lane, digest_at
+from medbus.blobs.places import Places
+from medbus.blobs.segment import Record, unpack
 
 SEALED: Final = 512 * 1024 * 1024
 """Bytes from which on a segment gets no more blobs."""

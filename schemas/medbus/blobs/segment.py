@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-from medbus.gateways.blobs.buffers import PAGE, rounded
+from medbus.blobs.buffers import PAGE, rounded
 
 MAGIC: Final = b"MEDBUS\0\1"
 """The last byte is the version of the format."""
