@@ -9,8 +9,8 @@ from typing import Protocol
 
 from pydicom.dataset import Dataset
 
-from medbus.bus import Partition, Position
 from medbus.blobs import BlobStore
+from medbus.bus import Partition, Position
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.identifier import Encoded

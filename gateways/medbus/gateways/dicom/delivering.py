@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from medbus.bus import Bus
 from medbus.blobs import BlobError, BlobStore
+from medbus.bus import Bus
 from medbus.gateways.dicom import transcoding
 from medbus.gateways.dicom.outgoing import Counts, Outgoing, Outlet, Requester, Retrieved, Unreachable
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, is_warning

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from medbus.bus import Bus
 from medbus.blobs import BlobStore
+from medbus.bus import Bus
 from medbus.gateways.dicom.committing import Committing
 from medbus.gateways.dicom.finding import Finding
 from medbus.gateways.dicom.network.acceptor import Acceptor

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from medbus.bus import Bus
 from medbus.blobs import BlobStore
+from medbus.bus import Bus
 from medbus.gateways.dicom import identifier
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.delivering import Delivery

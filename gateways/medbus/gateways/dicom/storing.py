@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from medbus.bus import Bus, Position
 from medbus.blobs import BlobError, BlobStore, Writer
+from medbus.bus import Bus, Position
 from medbus.gateways.dicom import comparison, registration
 from medbus.gateways.dicom.conversation import Conversation, check_live
 from medbus.gateways.dicom.dataset import (
