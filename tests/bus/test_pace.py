@@ -119,3 +119,20 @@ async def test_it_closes_in_a_pause_at_once(bus: Bus) -> None:
     assert time.monotonic() - begun < 3
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_who_is_in_a_hurry_ends_the_pause(bus: Bus) -> None:
+    async with bus.subscribe(IMAGES, pace=60) as subscription:
+        await write(bus, 1)
+        await take(subscription, 1)
+        waiting = asyncio.create_task(anext(subscription))
+        await write(bus, 1, 2)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        subscription.pace = 0
+        async with within(5, "a record"):
+            assert numbers(await waiting) == [1]
+        assert subscription.pace == 0
+        await write(bus, 2, 3)
+        async with within(5, "a record"):
+            assert numbers(await anext(subscription)) == [2]

@@ -167,3 +167,14 @@ async def test_the_kafka_client_that_faust_makes(monkeypatch: pytest.MonkeyPatch
 def test_what_processors_publish_with() -> None:
     assert bus_settings.PRODUCER["acks"] == "all"
     assert bus_settings.PRODUCER["enable_idempotence"] is True
+
+
+async def test_the_broker_gathers_records_for_who_can_wait() -> None:
+    def fetching(app: Any) -> tuple[int, int]:
+        app.finalize()
+        client = app.consumer._thread._create_consumer(loop=asyncio.get_running_loop())
+        return client._fetch_min_bytes, client._fetch_max_wait_ms
+
+    patient = application("127.0.0.1:1", group="medbus.billing", client_id="billing-1", linger=0.25)
+    assert fetching(patient) == (64 * 1024, 250)
+    assert fetching(made())[0] == 1

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -39,6 +39,7 @@ class Subscription(AbstractAsyncContextManager["Subscription"]):
         self._start = start
         self._pace = pace
         self._not_before = 0.0  # when the log is asked again, at the earliest
+        self._quickened = asyncio.Event()
         self._reader: Reader
         self._position: dict[Partition, int] = {}
         self._fetched: RawBatch | None = None
@@ -67,6 +68,18 @@ class Subscription(AbstractAsyncContextManager["Subscription"]):
         """The offset of the next record to read, for each partition."""
         return dict(self._position)
 
+    @property
+    def pace(self) -> float:
+        """Seconds from one batch to the next, at least; see `Bus.subscribe`. What is set counts at once."""
+        return self._pace
+
+    @pace.setter
+    def pace(self, seconds: float) -> None:
+        if seconds < self._pace:
+            self._not_before = 0.0
+            self._quickened.set()
+        self._pace = seconds
+
     async def caught_up(self) -> bool:
         """Whether everything that the log holds now has been read: by offsets, never by counting.
 
@@ -86,8 +99,10 @@ class Subscription(AbstractAsyncContextManager["Subscription"]):
             BusError: the subscription or the bus is closed.
         """
         if self._fetched is None:
+            self._quickened.clear()
             if (early := self._not_before - time.monotonic()) > 0:
-                await asyncio.sleep(early)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._quickened.wait(), early)
             self._fetched = await self._reader.poll(wait=wait, limit=limit, hold=self._pace > 0)
             if 0 < sum(map(len, self._fetched.values())) < limit:  # after a full batch there is more
                 self._not_before = time.monotonic() + self._pace

@@ -57,6 +57,9 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
 BUFFER = 64
 """How many records are fetched at once, and how many wait at most to be taken."""
 
+GATHERED_BYTES = 64 * 1024
+"""A broker that is asked to gather records gives out this many bytes before the time is over."""
+
 CONCURRENCY = 1
 """Of the agent: with more, Faust may commit an offset past an event that is still in flight."""
 
@@ -96,6 +99,9 @@ class Consumer(aiokafka.Consumer):
 
     app: "Application"
 
+    def _new_consumer_thread(self) -> "ConsumerThread":
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
     def on_buffer_full(self, tp: Any) -> None:
         """Go on: what has been fetched finds room."""
 
@@ -116,6 +122,18 @@ class Consumer(aiokafka.Consumer):
     def _has_room(self) -> bool:
         """Whether a record can be delivered at once."""
         return self.app.flow_control.is_active() and not any(buffer.full() for buffer in self.app.buffers)
+
+
+class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
+    """Faust's, with a client that can let the broker gather records: Faust has no setting for that."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        client = super()._create_worker_consumer(transport)
+        linger = self.app.linger
+        if linger:
+            client._fetch_min_bytes = GATHERED_BYTES
+            client._fetch_max_wait_ms = round(linger * 1000)
+        return client
 
 
 class Transport(aiokafka.Transport):
@@ -139,6 +157,7 @@ class Application(faust.App):
         drain: awaited when partitions are about to go, at a rebalance and at the end; must be bounded in
             time.
         buffers: where records wait for an agent.
+        linger: seconds for which the broker gathers records before it gives them out.
     """
 
     Settings = Settings
@@ -153,6 +172,7 @@ class Application(faust.App):
         self.joined = asyncio.Event()
         self.drain: Callable[[], Awaitable[None]] | None = None
         self.buffers: list[Buffer] = []
+        self.linger = 0.0
         super().__init__(*args, **options)
 
     def _create_directories(self) -> None:
@@ -179,7 +199,13 @@ class Application(faust.App):
 
 
 def application(
-    bootstrap: str, *, group: str, client_id: str, member: str | None = None, buffer: int = BUFFER
+    bootstrap: str,
+    *,
+    group: str,
+    client_id: str,
+    member: str | None = None,
+    buffer: int = BUFFER,
+    linger: float = 0.0,
 ) -> Application:
     """A Faust application for one consumer group; to be made inside the event loop that runs it.
 
@@ -191,8 +217,9 @@ def application(
             started again under the same identity takes up its partitions at once. No two running workers
             may share one.
         buffer: how many records are fetched at once, and how many wait to be taken.
+        linger: seconds for which the broker gathers records before it gives them out.
     """
-    return Application(
+    made = Application(
         group,
         broker=[URL(f"aiokafka://{address.strip()}") for address in bootstrap.split(",")],
         broker_client_id=client_id,
@@ -201,6 +228,8 @@ def application(
         stream_buffer_maxsize=buffer,
         **SETTINGS,
     )
+    made.linger = linger
+    return made
 
 
 def source(app: Application, prefix: str, topics: tuple[Topic, ...]) -> Any:

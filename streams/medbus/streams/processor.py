@@ -75,6 +75,8 @@ class Processor:
             are in the log. With more, they are still on their way, and events of different batches may change
             places.
         buffer: how many records are fetched at once, and how many wait at most to be taken.
+        linger: seconds for which the broker gathers records before it gives them out. For a processor on
+            whose events nobody waits: on the same machine somebody waits for a decision.
         stall_seconds: without progress for so long, although there is work, the processor ends. Longer than
             the handler takes, retries included.
 
@@ -91,6 +93,7 @@ class Processor:
     delays: tuple[float, ...] = (0.05, 0.25, 1.0, 2.0)
     in_flight: int = 32
     buffer: int = BUFFER
+    linger: float = 0.0
     stall_seconds: float = 60.0
 
     def __post_init__(self) -> None:

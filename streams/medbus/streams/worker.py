@@ -110,6 +110,7 @@ class _Worker:
             client_id=member or processor.name,
             member=member,
             buffer=processor.buffer,
+            linger=processor.linger,
         )
         self.app.drain = self._drain
         # Between Faust's stream and the handling: what comes while a batch is handled is the next batch. An

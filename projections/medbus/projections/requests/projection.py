@@ -1,8 +1,9 @@
 """Builds the request catalog from requests and decisions."""
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Update, select
 
 from medbus.bus import Record
 from medbus.projections import rows
@@ -35,20 +36,18 @@ class RequestProjection(Projection):
 
 def _date(connection: Connection, request_ids: Sequence[str]) -> None:
     """Let decisions say when their requests were made: they are looked up by that, too."""
-    if not request_ids:
-        return
+    if request_ids:
+        connection.execute(_dating(connection.dialect.name), rows.given(request_ids))
+
+
+@cache
+def _dating(dialect: str) -> Update:
     decisions, asked = tables.decisions, tables.requests.c
-    connection.execute(
+    asked_at = select(asked.asked_at).where(asked.request_id == decisions.c.request_id).scalar_subquery()
+    return (
         decisions.update()
-        .where(
-            rows.among(connection, decisions.c.request_id, request_ids),
-            decisions.c.asked_at.is_(None),
-        )
-        .values(
-            asked_at=select(asked.asked_at)
-            .where(asked.request_id == decisions.c.request_id)
-            .scalar_subquery()
-        )
+        .where(rows.among_given(dialect, decisions.c.request_id), decisions.c.asked_at.is_(None))
+        .values(asked_at=asked_at)
     )
 
 

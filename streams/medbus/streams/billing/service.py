@@ -17,9 +17,8 @@ from medbus.streams.processor import Processor
 BATCH = 1000
 """Records that are billed together at most: for each batch the book is brought up to date once."""
 
-PACE_SECONDS = 0.05
-"""Before a small batch is billed, so that those that come meanwhile are billed together: nobody waits for a
-fee, but on the same machine somebody waits for a decision."""
+LINGER_SECONDS = 0.25
+"""What comes meanwhile is billed together."""
 
 
 class Settings(Value):
@@ -44,8 +43,6 @@ def processor(history: History) -> Processor:
     """The billing processor."""
 
     async def prepare(records: Sequence[Record]) -> None:
-        if len(records) < BATCH // 4:
-            await asyncio.sleep(PACE_SECONDS)
         # What was recorded before these events is in the log by now: they came out of it.
         await history.refresh()
 
@@ -61,6 +58,7 @@ def processor(history: History) -> Processor:
         # One batch is written at a time: no fee changes places with another of its subscriber.
         in_flight=BATCH,
         buffer=2 * BATCH,
+        linger=LINGER_SECONDS,
     )
 
 
