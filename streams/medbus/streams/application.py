@@ -129,10 +129,10 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         client = super()._create_worker_consumer(transport)
-        linger = self.app.linger
-        if linger:
+        app: Any = self.app
+        if app.linger:
             client._fetch_min_bytes = GATHERED_BYTES
-            client._fetch_max_wait_ms = round(linger * 1000)
+            client._fetch_max_wait_ms = round(app.linger * 1000)
         return client
 
 
