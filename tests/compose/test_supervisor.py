@@ -27,6 +27,16 @@ time.sleep(60)
 """
 
 
+MEET = """
+import pathlib, sys, time
+mine = pathlib.Path(sys.argv[1])
+mine.with_suffix(".begun").touch()
+while len(list(mine.parent.glob("*.begun"))) < 2:
+    time.sleep(0.01)
+"""
+"""Goes on when two of them have begun."""
+
+
 class Watch:
     """Keeps what a supervisor tells."""
 
@@ -61,7 +71,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 20) -
 
 async def test_components_start_in_order_and_stop_in_the_opposite_order(tmp_path: Path) -> None:
     watch, stop = Watch(), asyncio.Event()
-    supervisor = Supervisor([process(tmp_path, "one"), process(tmp_path, "two")], watch)
+    supervisor = Supervisor([[process(tmp_path, "one")], [process(tmp_path, "two")]], watch)
 
     await asyncio.wait_for(supervisor.run(stop, stop.set), 30)
 
@@ -77,10 +87,38 @@ async def test_components_start_in_order_and_stop_in_the_opposite_order(tmp_path
     ]
 
 
+async def test_components_of_a_stage_start_together(tmp_path: Path) -> None:
+    watch, stop = Watch(), asyncio.Event()
+    stage = [process(tmp_path, name, MEET + READY) for name in ("one", "two")]
+    last = process(tmp_path, "last")
+
+    await asyncio.wait_for(Supervisor([stage, [last]], watch).run(stop, stop.set), 30)
+
+    told = [(name, state) for name, state, _ in watch.told]
+    assert set(told[:2]) == {("one", "starting"), ("two", "starting")}
+    assert set(told[2:4]) == {("one", "up"), ("two", "up")}
+    assert told[4:6] == [("last", "starting"), ("last", "up")]
+
+
+async def test_one_of_a_stage_that_fails_takes_the_others_with_it(tmp_path: Path) -> None:
+    slow = process(tmp_path, "slow", "import time; time.sleep(60)")
+    bad = process(tmp_path, "bad", "raise SystemExit('no licence to run')")
+    never = process(tmp_path, "never")
+    watch = Watch()
+
+    with pytest.raises(StartFailed, match="no licence to run"):
+        await asyncio.wait_for(
+            Supervisor([[slow, bad], [never]], watch).run(asyncio.Event(), lambda: None), 30
+        )
+
+    assert slow.pids == ()
+    assert watch.states("never") == []
+
+
 async def test_a_killed_component_is_started_again(tmp_path: Path) -> None:
     watch, stop, up = Watch(), asyncio.Event(), asyncio.Event()
     component = process(tmp_path, "one")
-    supervisor = Supervisor([component], watch)
+    supervisor = Supervisor([[component]], watch)
     running = asyncio.create_task(supervisor.run(stop, up.set))
     await asyncio.wait_for(up.wait(), 30)
     first = component.pids[0]
@@ -102,7 +140,7 @@ async def test_a_component_that_ends_at_once_says_what_it_said(tmp_path: Path) -
     good, bad = process(tmp_path, "good"), process(tmp_path, "bad", "raise SystemExit('no licence to run')")
 
     with pytest.raises(StartFailed, match=r"exit code 1.*\n.*no licence to run") as caught:
-        await asyncio.wait_for(Supervisor([good, bad], watch).run(asyncio.Event(), lambda: None), 30)
+        await asyncio.wait_for(Supervisor([[good], [bad]], watch).run(asyncio.Event(), lambda: None), 30)
 
     assert str(tmp_path / "bad.log") in caught.value.advice
     assert (tmp_path / "bad.log").read_text().strip() == "no licence to run"
@@ -113,7 +151,7 @@ async def test_a_component_that_is_never_ready_is_given_up(tmp_path: Path) -> No
     slow = process(tmp_path, "slow", "import time; time.sleep(60)", start_seconds=0.5)
 
     with pytest.raises(StartFailed, match="not ready after"):
-        await asyncio.wait_for(Supervisor([slow], Watch()).run(asyncio.Event(), lambda: None), 30)
+        await asyncio.wait_for(Supervisor([[slow]], Watch()).run(asyncio.Event(), lambda: None), 30)
 
     assert slow.pids == ()
 
@@ -127,7 +165,7 @@ async def test_a_component_that_ignores_sigterm_is_killed(tmp_path: Path) -> Non
     )
     stop = asyncio.Event()
 
-    await asyncio.wait_for(Supervisor([stubborn], Watch()).run(stop, stop.set), 30)
+    await asyncio.wait_for(Supervisor([[stubborn]], Watch()).run(stop, stop.set), 30)
 
     assert stubborn.pids == ()
 
@@ -135,7 +173,7 @@ async def test_a_component_that_ignores_sigterm_is_killed(tmp_path: Path) -> Non
 async def test_stopping_while_a_component_starts_leaves_nothing(tmp_path: Path) -> None:
     slow = process(tmp_path, "slow", "import time; time.sleep(60)")
     stop = asyncio.Event()
-    running = asyncio.create_task(Supervisor([slow], Watch()).run(stop, lambda: None))
+    running = asyncio.create_task(Supervisor([[slow]], Watch()).run(stop, lambda: None))
     await until(lambda: bool(slow.pids), "the process")
     pid = slow.pids[0]
 

@@ -1,10 +1,10 @@
-"""Starts the components of a service in order, restarts what dies, stops all in the opposite order."""
+"""Starts the components of a service in stages, restarts what dies, stops all in the opposite order."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from medbus.compose.component import Component
 from medbus.schemas.errors import MedbusError
@@ -37,12 +37,14 @@ class Supervisor:
     """Runs components until told to stop.
 
     Args:
-        components: in the order in which they start; each is up before the next begins.
+        stages: components that start together, in the order of the stages; each is up before the next
+            begins.
         watcher: told of every change.
     """
 
-    def __init__(self, components: Sequence[Component], watcher: Watcher) -> None:
-        self.entries = [Entry(component) for component in components]
+    def __init__(self, stages: Sequence[Sequence[Component]], watcher: Watcher) -> None:
+        self._stages = [[Entry(component) for component in stage] for stage in stages]
+        self.entries = [entry for stage in self._stages for entry in stage]
         self._watcher = watcher
 
     async def run(self, stop: asyncio.Event, up: Callable[[], None]) -> None:
@@ -54,10 +56,10 @@ class Supervisor:
         watches: list[asyncio.Task[None]] = []
         stopping = asyncio.create_task(stop.wait())
         try:
-            for entry in self.entries:
-                if not await self._start_or_stop(entry, stopping):
+            for stage in self._stages:
+                if not await self._start_or_stop(stage, stopping):
                     return
-                watches.append(asyncio.create_task(self._keep_up(entry)))
+                watches.extend(asyncio.create_task(self._keep_up(entry)) for entry in stage)
             up()
             await asyncio.wait([stopping, *watches], return_when=asyncio.FIRST_COMPLETED)
             for watch in watches:
@@ -70,15 +72,19 @@ class Supervisor:
             await asyncio.gather(*watches, return_exceptions=True)
             await self._stop_all()
 
-    async def _start_or_stop(self, entry: Entry, stopping: "asyncio.Task[object]") -> bool:
-        starting = asyncio.create_task(self._start(entry))
-        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-            return False
-        starting.result()
-        return True
+    async def _start_or_stop(self, stage: Sequence[Entry], stopping: "asyncio.Task[object]") -> bool:
+        starting = {asyncio.create_task(self._start(entry)) for entry in stage}
+        waiting: set[asyncio.Task[Any]] = {stopping, *starting}
+        try:
+            while not stopping.done() and (waiting & starting):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for each in done & starting:
+                    each.result()
+            return not stopping.done()
+        finally:
+            for each in starting:
+                each.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
 
     async def _start(self, entry: Entry) -> None:
         self._tell(entry, "starting", "")
@@ -105,11 +111,13 @@ class Supervisor:
                     break
 
     async def _stop_all(self) -> None:
-        for entry in reversed(self.entries):
-            if entry.state != "waiting":
-                self._tell(entry, "stopping", "")
-                await entry.component.stop()
-                self._tell(entry, "stopped", "")
+        for stage in reversed(self._stages):
+            await asyncio.gather(*(self._stop(entry) for entry in stage if entry.state != "waiting"))
+
+    async def _stop(self, entry: Entry) -> None:
+        self._tell(entry, "stopping", "")
+        await entry.component.stop()
+        self._tell(entry, "stopped", "")
 
     def _tell(self, entry: Entry, state: str, detail: str) -> None:
         entry.state, entry.detail, entry.since = state, detail, datetime.now(UTC)
