@@ -66,7 +66,7 @@ async def show_fees(settings: Settings, subscriber: str, deliveries: int) -> Non
                 len(alike),
                 price,
                 money.text_of(money.total([fee.amount for fee in alike], CURRENCY)),
-                f"{alike[0].cause.topic}/{alike[0].cause.partition}@{alike[0].cause.offset}",
+                str(alike[0].cause),
             )
             for (kind, price), alike in sorted(by_price.items())
         ],

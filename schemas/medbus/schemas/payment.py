@@ -6,6 +6,9 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 WEBHOOK = "webhook"
 MANUAL = "manual"
 
+MAX_REFERENCE, MAX_NOTE = 200, 1000
+"""The most characters of a reference and of a note."""
+
 
 def payment_id(channel: str, reference: str) -> UUID:
     """The event id of a payment.

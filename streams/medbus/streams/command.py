@@ -1,14 +1,15 @@
 """Commands, carried out against the log: read, decide, publish. Time and identity travel in the command."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
-from medbus.bus import Bus, Partition, Position, Undecodable
-from medbus.schemas.errors import MedbusError, UndecodableRecord
+from medbus.bus import Bus, Partition, Position
+from medbus.schemas.errors import MedbusError
 from medbus.schemas.events import Event, Instant, Meta, Value
 from medbus.schemas.topics import Topic
+from medbus.streams.reading import Reading
 
 
 class Command(Value):
@@ -71,7 +72,7 @@ class CommandService(Generic[S, C, E]):
     def __init__(self, bus: Bus, state: S) -> None:
         self._bus = bus
         self._state = state
-        self._next: dict[Partition, int] = {}
+        self._reading = Reading(bus, *self.topics)
         self._lock = asyncio.Lock()
 
     def fold(self, state: S, events: Iterable[Any]) -> S:
@@ -89,7 +90,7 @@ class CommandService(Generic[S, C, E]):
             UndecodableRecord: a topic holds something that this version does not understand.
         """
         async with self._lock:
-            return await self._read(await self._bus.end_offsets(*self.topics))
+            return await self._read()
 
     async def handle(self, command: C) -> tuple[Recorded[E], ...]:
         """Carry out a command; returns what happened, nothing if it had happened already.
@@ -103,7 +104,7 @@ class CommandService(Generic[S, C, E]):
             it. UndecodableRecord: see `state`.
         """
         async with self._lock:
-            before = await self._read(await self._bus.end_offsets(*self.topics))
+            before = await self._read()
             events = self.decide(before, command)
             recorded = tuple([Recorded(event, await self._bus.publish(event)) for event in events])
             for event, position in recorded:
@@ -112,7 +113,7 @@ class CommandService(Generic[S, C, E]):
                 if meanwhile is not before:
                     self._check(meanwhile, command)
                 self._state = self.fold(meanwhile, (event,))
-                self._next[position.partition] = position.offset + 1
+                self._reading.passed(position)
             return recorded
 
     def _check(self, meanwhile: S, command: C) -> None:
@@ -124,18 +125,7 @@ class CommandService(Generic[S, C, E]):
                 f"Look at both with `{self.look_at}` and change or cancel one of them.",
             ) from error
 
-    async def _read(self, end: dict[Partition, int]) -> S:
-        if all(self._next.get(partition, 0) >= offset for partition, offset in end.items()):
-            return self._state
-        async for batch in self._bus.replay(*self.topics, since=self._next, until=end):
-            for record in batch:
-                if isinstance(record.event, Undecodable):
-                    topic = record.position.partition.topic
-                    raise UndecodableRecord(
-                        f"{record.position} does not decode: {record.event.error}",
-                        f"Update medbus, or look at the record with `medbus tail {topic}`.",
-                    )
+    async def _read(self, end: Mapping[Partition, int] | None = None) -> S:
+        async for batch in self._reading.on(end):
             self._state = self.fold(self._state, (record.event for record in batch))
-            for record in batch:
-                self._next[record.position.partition] = record.position.offset + 1
         return self._state

@@ -7,6 +7,7 @@ import pytest
 from tests.streams.billing.ledger import Ledger, moment, price, shown
 
 from medbus.bus import Partition, Position
+from medbus.projections.accounts import ClosedPeriod
 from medbus.schemas import period
 from medbus.schemas.events import FeeCharged, FeeKind
 from medbus.streams.billing import periodic
@@ -33,8 +34,15 @@ def charged(ledger: Ledger, name: str, used: Used = nothing, subscriber: str = "
     segments = ledger.book.segments(subscriber, whole.start, whole.end)
     return list(
         periodic.fees(
-            periodic.closed(subscriber, whole, whole.end),
-            POSITION,
+            ClosedPeriod(
+                event_id=periodic.period_id(subscriber, name),
+                subscriber=subscriber,
+                period=whole.name,
+                start=whole.start,
+                end=whole.end,
+                closed_at=whole.end,
+                position=POSITION,
+            ),
             segments,
             {window: used(*window) for window in periodic.windows(segments)},
         )

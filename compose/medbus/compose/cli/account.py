@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from medbus.compose.cli import billed, console, price
-from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, installation, instant
-from medbus.compose.cli.subscriber import SubscriberArgument, capacity_text, contract_of
+from medbus.compose.cli.contract import capacity_text
+from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, LimitOption, installation, instant
+from medbus.compose.cli.subscriber import SubscriberArgument, contract_of
 from medbus.compose.settings import Settings
 from medbus.projections.accounts import Account, AccountReader, Balance, StoredFee, StoredInvoice
 from medbus.projections.database import Database
@@ -107,7 +108,7 @@ def fees(
     kind: Annotated[
         str | None, typer.Option(help="Only of this kind: " + ", ".join(k.lower() for k in COUNTING) + ".")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     json: JsonOption = False,
     home: HomeOption = None,
     kafka: KafkaOption = None,
@@ -144,7 +145,7 @@ def fees(
                 money.text_of(each.amount),
                 f"{each.tariff} version {each.version}",
                 each.period,
-                f"{each.cause.topic}/{each.cause.partition}@{each.cause.offset}",
+                str(each.cause),
             )
             for each in found
         ],

@@ -94,7 +94,7 @@ def _show(report: "Report") -> None:
                     each.kind.lower(),
                     _text(each.expected),
                     _text(each.found),
-                    f"{each.cause.topic}/{each.cause.partition}@{each.cause.offset}",
+                    str(each.cause),
                     each.fee_id,
                 )
                 for each in fees

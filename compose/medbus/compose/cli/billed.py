@@ -232,7 +232,7 @@ async def _write_events(reader: AccountReader, stored: StoredInvoice, to: Consol
                 current = line
                 billed = stored.invoice.lines[line - 1]
                 to.file.write(f"\nLine {line}: {what(billed)}, {console.counted(billed.count, 'event')}\n")
-            place = f"{fee.cause.topic}/{fee.cause.partition}@{fee.cause.offset}"
+            place = str(fee.cause)
             to.file.write(
                 f"  {console.moment(fee.charged_at)} {place:<24} {money.text_of(fee.amount):>14} for "
                 f"{console.counted(fee.quantity, fee.unit)}, fee {fee.fee_id}, cause {fee.cause_id}\n"

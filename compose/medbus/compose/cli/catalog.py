@@ -7,7 +7,14 @@ import typer
 
 from medbus.bus import Bus
 from medbus.compose.cli import console
-from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
+from medbus.compose.cli.options import (
+    HomeOption,
+    JsonOption,
+    KafkaOption,
+    LimitOption,
+    bootstrap,
+    installation,
+)
 from medbus.compose.cli.subscriber import list_ as subscribers
 from medbus.compose.settings import Settings
 from medbus.projections.conditions import ConditionReader, ImageConditions
@@ -23,7 +30,6 @@ PatientOption = Annotated[str | None, typer.Option(help="Only of this patient id
 ApparatusOption = Annotated[str | None, typer.Option(help="Only from this apparatus.")]
 ModalityOption = Annotated[str | None, typer.Option(help="Only of this modality, as CT.")]
 StudyOption = Annotated[str | None, typer.Option(help="Only of this study (UID).")]
-LimitOption = Annotated[int, typer.Option(min=1, help="At most so many.")]
 
 
 class ConditionFilter(msgspec.Struct, frozen=True, kw_only=True):

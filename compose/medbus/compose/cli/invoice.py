@@ -10,7 +10,7 @@ import typer
 
 from medbus.compose.cli import billed, console
 from medbus.compose.cli.billed import Format
-from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, installation
+from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, LimitOption, installation
 from medbus.compose.settings import Settings
 from medbus.projections.accounts import AccountReader, StoredInvoice
 from medbus.projections.database import Database
@@ -28,7 +28,7 @@ PeriodOption = Annotated[str | None, typer.Option(metavar="PERIOD", help="Only f
 def list_(
     subscriber: Annotated[str | None, typer.Option(help="Only of this subscriber.")] = None,
     period: PeriodOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     json: JsonOption = False,
     home: HomeOption = None,
     kafka: KafkaOption = None,

@@ -21,6 +21,7 @@ KafkaOption = Annotated[
     typer.Option("--kafka", metavar="HOST:PORT", help="An existing Kafka cluster. [env: MEDBUS_KAFKA]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
+LimitOption = Annotated[int, typer.Option(min=1, help="At most so many.")]
 
 
 def status(home: Path | None) -> ServiceStatus:

@@ -11,6 +11,7 @@ from medbus.compose.cli.options import (
     HomeOption,
     JsonOption,
     KafkaOption,
+    LimitOption,
     bootstrap,
     installation,
     instant,
@@ -22,9 +23,8 @@ from medbus.projections.database import Database
 from medbus.schemas import money
 from medbus.schemas.errors import MedbusError, SettingsError
 from medbus.schemas.events import Meta, Money, PaymentReceived
-from medbus.schemas.payment import MANUAL, payment_id
+from medbus.schemas.payment import MANUAL, MAX_NOTE, MAX_REFERENCE, payment_id
 
-MAX_REFERENCE, MAX_NOTE = 200, 1000
 """The most characters, as for payments that are reported over HTTP."""
 
 app = typer.Typer(help="Payments: record and show them.", no_args_is_help=True)
@@ -89,7 +89,7 @@ def record(
 @app.command("list")
 def list_(
     subscriber: Annotated[str | None, typer.Option(help="Only of this subscriber.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     json: JsonOption = False,
     home: HomeOption = None,
     kafka: KafkaOption = None,

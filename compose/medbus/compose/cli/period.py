@@ -9,7 +9,14 @@ import typer
 from medbus.bus import Bus
 from medbus.compose.cli import console
 from medbus.compose.cli.invoice import show_invoices
-from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
+from medbus.compose.cli.options import (
+    HomeOption,
+    JsonOption,
+    KafkaOption,
+    LimitOption,
+    bootstrap,
+    installation,
+)
 from medbus.compose.cli.subscriber import contract_of
 from medbus.compose.settings import Settings
 from medbus.projections.accounts import AccountReader, ClosedPeriod, StoredInvoice
@@ -59,7 +66,7 @@ def close(
 @app.command("list")
 def list_(
     subscriber: Annotated[str | None, typer.Option(help="Only of this subscriber.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     json: JsonOption = False,
     home: HomeOption = None,
     kafka: KafkaOption = None,

@@ -14,6 +14,7 @@ from medbus.compose.cli.options import (
     HomeOption,
     JsonOption,
     KafkaOption,
+    LimitOption,
     bootstrap,
     installation,
     instant,
@@ -42,7 +43,7 @@ def list_(
         str | None, typer.Option("--from", metavar="TIME", help="Only made then or later, UTC.")
     ] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only made before, UTC.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     json: JsonOption = False,
     home: HomeOption = None,
     kafka: KafkaOption = None,

@@ -31,14 +31,14 @@ from medbus.projections.errors import CatalogMissing
 from medbus.schemas import money
 from medbus.schemas.errors import BusError
 from medbus.schemas.events import Instant, Meta, Money, PaymentReceived
-from medbus.schemas.payment import WEBHOOK, payment_id
+from medbus.schemas.payment import MAX_NOTE, MAX_REFERENCE, WEBHOOK, payment_id
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
 """How many payments are remembered for the time until the catalog shows them."""
 
-_LONGEST = {"reference": 200, "subscriber": 64, "note": 1000}
+_LONGEST = {"reference": MAX_REFERENCE, "subscriber": 64, "note": MAX_NOTE}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

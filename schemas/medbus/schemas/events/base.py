@@ -123,3 +123,6 @@ class Origin(Value):
     topic: str
     partition: Int
     offset: Long
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"

@@ -5,7 +5,7 @@ with the same time nobody can say which came first, and this way billing them ag
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -67,7 +67,7 @@ class Book:
         self._seen: set[UUID] = set()
 
     @property
-    def subscribers(self) -> Iterable[str]:
+    def subscribers(self) -> Collection[str]:
         """All that ever had a contract."""
         return self._eras.keys()
 

@@ -17,12 +17,12 @@ from medbus.projections.database import Database
 from medbus.projections.images import ImageReader
 from medbus.schemas import period as periods
 from medbus.schemas.errors import MedbusError
-from medbus.schemas.events import Event, FeeCharged, InvoiceIssued, Meta, PeriodClosed
+from medbus.schemas.events import Event, FeeCharged, InvoiceIssued, PeriodClosed
 from medbus.schemas.period import Period
 from medbus.schemas.topics import IMAGES
 from medbus.streams import offsets
 from medbus.streams.billing import invoicing, periodic
-from medbus.streams.billing.book import Book, Segment
+from medbus.streams.billing.book import Book
 from medbus.streams.billing.charging import BILLABLE
 from medbus.streams.billing.fee import NAME
 from medbus.streams.billing.history import History
@@ -99,7 +99,7 @@ class PeriodService:
         book = await self._history.refresh()
         chosen = sorted(book.subscribers) if subscribers is None else list(dict.fromkeys(subscribers))
         for name in chosen:
-            if name not in set(book.subscribers):
+            if name not in book.subscribers:
                 raise CannotClose(f"There is no subscriber {name!r}.", "See `medbus subscriber list`.")
         events = [
             periodic.closed(name, each, at)
@@ -227,8 +227,8 @@ class PeriodService:
             if prices is None:
                 continue
             billed.append((closed, segments[-1].terms.name, prices.event.currency))
-            byte_seconds = await self._byte_seconds(closed.subscriber, segments)
-            fees += periodic.fees(event(closed), closed.position, segments, byte_seconds)
+            byte_seconds = await periodic.byte_seconds(self._images, closed.subscriber, segments)
+            fees += periodic.fees(closed, segments, byte_seconds)
         await self._publish(fees, until)
         issued = [
             invoice
@@ -239,20 +239,3 @@ class PeriodService:
         ]
         await self._publish(issued, until)
         return issued
-
-    async def _byte_seconds(self, subscriber: str, segments: Sequence[Segment]) -> dict[periodic.Window, int]:
-        return {
-            window: await self._images.byte_seconds(subscriber, *window)
-            for window in periodic.windows(segments)
-        }
-
-
-def event(closed: ClosedPeriod) -> PeriodClosed:
-    """The event of a closed period, as the catalog has it."""
-    return PeriodClosed(
-        meta=Meta.first(closed.event_id, source=NAME, occurred_at=closed.closed_at, actor=closed.subscriber),
-        subscriber=closed.subscriber,
-        period=closed.period,
-        start=closed.start,
-        end=closed.end,
-    )

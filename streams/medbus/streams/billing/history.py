@@ -1,9 +1,9 @@
 """The book, kept up to date with the log."""
 
-from medbus.bus import Bus, Partition, Undecodable
-from medbus.schemas.errors import UndecodableRecord
+from medbus.bus import Bus
 from medbus.schemas.topics import SUBSCRIBERS, TARIFFS
 from medbus.streams.billing.book import Book
+from medbus.streams.reading import Reading
 
 
 class History:
@@ -14,8 +14,7 @@ class History:
     """
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._next: dict[Partition, int] = {}
+        self._reading = Reading(bus, SUBSCRIBERS, TARIFFS)
         self.book = Book()
 
     async def refresh(self) -> Book:
@@ -25,17 +24,6 @@ class History:
             UndecodableRecord: there is something that this version does not understand; to bill without it
                 could be wrong.
         """
-        end = await self._bus.end_offsets(SUBSCRIBERS, TARIFFS)
-        if all(self._next.get(partition, 0) >= offset for partition, offset in end.items()):
-            return self.book
-        async for batch in self._bus.replay(SUBSCRIBERS, TARIFFS, since=self._next, until=end):
-            for record in batch:
-                if isinstance(record.event, Undecodable):
-                    raise UndecodableRecord(
-                        f"Nothing can be billed: {record.position} does not decode: {record.event.error}",
-                        "Update medbus, or look at the record with `medbus tail`.",
-                    )
+        async for batch in self._reading.on():
             self.book.take(batch)
-            for record in batch:
-                self._next[record.position.partition] = record.position.offset + 1
         return self.book

@@ -1,4 +1,4 @@
-"""Which fees a period leads to when it is closed. Pure.
+"""Which fees a period leads to when it is closed. Pure, but for the look at what was registered.
 
 | fee | how much |
 |---|---|
@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from medbus.bus import Position
+from medbus.projections.accounts import ClosedPeriod
+from medbus.projections.images import ImageReader
 from medbus.schemas.events import FeeCharged, FeeKind, Meta, PeriodClosed, Price
 from medbus.schemas.period import Period
 from medbus.streams.billing.book import PriceList, Segment
@@ -37,12 +38,17 @@ def period_id(subscriber: str, period: str) -> UUID:
 def closed(subscriber: str, period: Period, at: datetime) -> PeriodClosed:
     """The event that closes a period."""
     return PeriodClosed(
-        meta=Meta.first(period_id(subscriber, period.name), source=NAME, occurred_at=at, actor=subscriber),
+        meta=_meta(period_id(subscriber, period.name), subscriber, at),
         subscriber=subscriber,
         period=period.name,
         start=period.start,
         end=period.end,
     )
+
+
+def _meta(event_id: UUID, subscriber: str, at: datetime) -> Meta:
+    """The head of the event that closes a period."""
+    return Meta.first(event_id, source=NAME, occurred_at=at, actor=subscriber)
 
 
 def window(segment: Segment) -> Window:
@@ -55,19 +61,24 @@ def windows(segments: Sequence[Segment]) -> list[Window]:
     return [window(each) for each in segments if _price(each, FeeKind.REGISTRATION_IN_USE) is not None]
 
 
+async def byte_seconds(
+    images: ImageReader, subscriber: str, segments: Sequence[Segment]
+) -> dict[Window, int]:
+    """What was registered in the `windows` of some segments: bytes by seconds."""
+    return {each: await images.byte_seconds(subscriber, *each) for each in windows(segments)}
+
+
 def fees(
-    event: PeriodClosed,
-    position: Position,
+    closed: ClosedPeriod,
     segments: Sequence[Segment],
     byte_seconds: Mapping[Window, int],
 ) -> tuple[FeeCharged, ...]:
     """The fees of a period.
 
     Args:
-        event: closes the period.
-        position: where it stands.
+        closed: the period.
         segments: of the period, from the book.
-        byte_seconds: what was registered in the `windows` of the segments: bytes by seconds.
+        byte_seconds: see `byte_seconds`.
 
     Raises:
         InvalidMoney: an amount is beyond all measure.
@@ -79,16 +90,16 @@ def fees(
         version = f"{kind}/{prices.event.tariff}/{prices.event.version}"
         found.append(
             charge(
-                cause=event.meta,
-                position=position,
+                cause=_meta(closed.event_id, closed.subscriber, closed.closed_at),
+                position=closed.position,
                 # The last instant of the period: what is charged for it belongs to it.
-                at=event.end - timedelta(microseconds=1),
-                subscriber=event.subscriber,
+                at=closed.end - timedelta(microseconds=1),
+                subscriber=closed.subscriber,
                 prices=prices,
                 price=price,
                 quantity=quantity,
-                period=event.period,
-                fee_id=uuid5(event.meta.event_id, kind if price.kind is FeeKind.MANAGEMENT else version),
+                period=closed.period,
+                fee_id=uuid5(closed.event_id, kind if price.kind is FeeKind.MANAGEMENT else version),
                 **special,  # type: ignore[arg-type]
             )
         )
@@ -99,7 +110,7 @@ def fees(
             add(segments[0].prices, price, 1)
     for prices, stretches in _by_version(segments):
         if (price := prices.price(FeeKind.MANAGEMENT_PRORATED)) is not None:
-            whole = (event.end - event.start) // _MILLISECOND
+            whole = (closed.end - closed.start) // _MILLISECOND
             add(prices, price, sum(map(_milliseconds, stretches)), per=price.per * whole)
         if (price := prices.price(FeeKind.REGISTRATION_ALLOCATED)) is not None:
             capacity = sum((each.terms.capacity_bytes or 0) * _milliseconds(each) for each in stretches)

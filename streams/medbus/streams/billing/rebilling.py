@@ -25,7 +25,6 @@ from medbus.streams import offsets
 from medbus.streams.billing import invoicing, periodic
 from medbus.streams.billing.book import Book
 from medbus.streams.billing.charging import BILLABLE, fees
-from medbus.streams.billing.closing import event
 from medbus.streams.billing.fee import NAME
 from medbus.streams.billing.history import History
 
@@ -253,11 +252,8 @@ async def _periodic(database: Database, book: Book) -> AsyncIterator[list[FeeCha
     images = ImageReader(database)
     for closed in await AccountReader(database).closed():
         segments = book.segments(closed.subscriber, closed.start, closed.end)
-        byte_seconds = {
-            window: await images.byte_seconds(closed.subscriber, *window)
-            for window in periodic.windows(segments)
-        }
-        yield list(periodic.fees(event(closed), closed.position, segments, byte_seconds))
+        byte_seconds = await periodic.byte_seconds(images, closed.subscriber, segments)
+        yield list(periodic.fees(closed, segments, byte_seconds))
 
 
 async def _count(ledger: aiosqlite.Connection) -> int:
