@@ -43,7 +43,7 @@ async def test_positions_are_the_next_offsets(log: MemoryLog, projector: Project
     found = await reader.positions()
     assert found[position.partition] == 1
     assert sum(found.values()) == 1
-    assert len(found) == 18, "six topics have three partitions each"
+    assert len(found) == 27, "nine topics have three partitions each"
 
 
 async def test_a_writer_of_the_log_can_wait_until_it_reads_its_write(

@@ -1,4 +1,4 @@
-"""No statement on the way of an image, a fee or a request, in or out, walks through a table that grows."""
+"""No statement on the way of an image, a fee, a request or an item walks through a table that grows."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,16 +25,36 @@ from tests.projections.money import (
     rejected,
     tariff,
 )
+from tests.projections.processing_events import (
+    answered,
+    cancelled,
+    completed,
+    failed,
+    granted,
+    identity_of,
+    image_processed,
+    item_processed,
+    kept,
+    planned,
+    processing,
+    refused,
+    server_started,
+    skipped,
+    started,
+)
 
 from medbus.projections import positions, projection
 from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
 from medbus.projections.images import ImageReader, Level, Query, search
+from medbus.projections.processing import ProcessingReader
 from medbus.projections.projector import PROJECTIONS
 from medbus.projections.requests import Outcome, RequestReader
-from medbus.schemas.events import Event, FeeKind, Scope
+from medbus.schemas.events import Answer, Event, FeeKind, Keep, Scope
 
-SMALL = {"positions", "definitions"}
+SMALL = {"positions", "definitions", "processing_load", "processing_servers"}
+DUE = ("processing_unkept", "processing_unanswered")
+"""They hold only what is still to be done, not what was."""
 
 
 @contextmanager
@@ -86,6 +106,16 @@ MONEY: list[Event] = [
     APRIL_CLOSED,
     rejected(asked(), "A"),
 ]
+PROCESSING = processing(keep=Keep.AFTER, answer=Answer.C_STORE, destinations=("A", "B"))
+REJECTED, FAILED = processing(), processing()
+WORK: list[Event] = [
+    *(PROCESSING, granted(PROCESSING), started(PROCESSING, 4)),
+    *(planned(PROCESSING, item, slot=item) for item in range(4)),
+    *(image_processed(PROCESSING, 0), item_processed(PROCESSING, 0), failed(PROCESSING, 1)),
+    *(cancelled(PROCESSING), skipped(PROCESSING, 2), completed(PROCESSING), planned(PROCESSING, 5)),
+    *(kept(PROCESSING), answered(PROCESSING)),
+    *(REJECTED, refused(REJECTED), FAILED, failed(FAILED), server_started("500-1")),
+]
 
 
 async def test_taking_up_events_walks_through_no_table_even_before_there_are_indexes() -> None:
@@ -101,6 +131,8 @@ async def test_taking_up_events_walks_through_no_table_even_before_there_are_ind
         issued("A", "aa"),
         *MONEY,
         *MONEY,
+        *WORK,
+        *WORK,
     ]
     log = MemoryLog()
     log.extend(events)
@@ -180,6 +212,30 @@ REQUESTS: list[Callable[[RequestReader], Awaitable[object]]] = [
     lambda reader: reader.requests(outcome=Outcome.REJECTED),
     lambda reader: reader.requests(since=BEGIN, outcome=Outcome.UNDECIDED),
 ]
+PROCESSING_ID = PROCESSING.request_id
+PROCESSINGS: list[Callable[[ProcessingReader], Awaitable[object]]] = [
+    lambda reader: reader.job(PROCESSING_ID),
+    lambda reader: reader.jobs(subscriber="A"),
+    lambda reader: reader.jobs(subscriber="A", since=BEGIN, until=NOON),
+    lambda reader: reader.jobs(since=BEGIN),
+    lambda reader: reader.request(PROCESSING_ID),
+    lambda reader: reader.grant(PROCESSING_ID),
+    lambda reader: reader.items(PROCESSING_ID),
+    lambda reader: reader.failures(PROCESSING_ID),
+    lambda reader: reader.results(PROCESSING_ID),
+    lambda reader: reader.results(PROCESSING_ID, item=0),
+    lambda reader: reader.results(PROCESSING_ID, after=(0, 0), limit=10),
+    lambda reader: reader.result(PROCESSING_ID, "2.25.1"),
+    lambda reader: reader.same(identity_of(PROCESSING, 0)),
+    lambda reader: reader.same_item(identity_of(PROCESSING, 0)),
+    lambda reader: reader.totals(PROCESSING_ID),
+    lambda reader: reader.load(),
+    lambda reader: reader.servers(),
+    lambda reader: reader.cancelled(PROCESSING_ID),
+    lambda reader: reader.unkept(10),
+    lambda reader: reader.unanswered(10),
+    lambda reader: reader.answers(PROCESSING_ID),
+]
 
 
 @pytest.mark.parametrize("ask", ACCOUNTS)
@@ -204,6 +260,17 @@ async def test_questions_about_requests_walk_through_no_table(
     assert found == []
 
 
+@pytest.mark.parametrize("ask", PROCESSINGS)
+async def test_questions_about_processing_walk_through_no_table(
+    ask: Callable[[ProcessingReader], Awaitable[object]],
+) -> None:
+    with founded(indexed=True) as connection:
+        projection.apply(connection, PROJECTIONS, log_of(WORK).all())
+        with scans(connection) as found:
+            await ask(ProcessingReader(database_of(connection)))
+    assert [each for each in found if not each.startswith(tuple(f"SCAN {name} USING" for name in DUE))] == []
+
+
 async def test_usage_over_time_walks_through_no_table() -> None:
     with founded(indexed=True) as connection, scans(connection) as found:
         await ImageReader(database_of(connection)).byte_seconds("A", BEGIN, NOON)
@@ -218,6 +285,7 @@ async def test_usage_over_time_walks_through_no_table() -> None:
         lambda database: AccountReader(database).invoices(),
         lambda database: AccountReader(database).payments(),
         lambda database: RequestReader(database).requests(),
+        lambda database: ProcessingReader(database).jobs(),
     ],
 )
 async def test_the_newest_of_all_are_found_by_an_index(ask: Callable[[Database], Awaitable[object]]) -> None:

@@ -16,19 +16,12 @@ from medbus.compose.settings import Settings
 from medbus.compose.supervisor import Supervisor, Watcher
 from medbus.schemas.errors import BusError, SettingsError
 
-KAFKA, TOPICS, PROJECTOR, AUTH, BILLING, DICOM, HTTP = (
-    "kafka",
-    "topics",
-    "projector",
-    "auth",
-    "billing",
-    "gateway-dicom",
-    "gateway-http",
-)
+KAFKA, TOPICS, PROJECTOR = "kafka", "topics", "projector"
+AUTH, BILLING, PROCESSING, SERVER = "auth", "billing", "processing", "processing-server"
+DICOM, HTTP, RESULTS, COLLECTOR = "gateway-dicom", "gateway-http", "results", "collector"
 
-
-PROCESSES = (PROJECTOR, AUTH, BILLING, DICOM, HTTP)
-"""The components that are processes of ours, in the order in which they start."""
+PROCESSES = (PROJECTOR, AUTH, BILLING, PROCESSING, SERVER, DICOM, HTTP, RESULTS, COLLECTOR)
+"""The components that are processes of ours."""
 
 
 def kind(name: str) -> str:
@@ -116,7 +109,7 @@ class Service:
         self._watcher = watcher
         self._broker = None if settings.kafka else BrokerComponent(settings)
         self._dicom = DicomPort(settings.dicom_host, settings.dicom_port)
-        self._supervisor = Supervisor(self._components(), self._tell)
+        self._supervisor = Supervisor(self._stages(), self._tell)
 
     @property
     def bootstrap(self) -> str:
@@ -143,16 +136,27 @@ class Service:
                 stack.enter_context(self._dicom)
             await self._supervisor.run(stop, up)
 
-    def _components(self) -> Sequence[Component]:
-        auths = _numbered(AUTH, self.settings.auth_workers)
-        billings = _numbered(BILLING, self.settings.billing_workers)
-        gateways = _numbered(DICOM, self.settings.dicom_workers)
-        broker = [] if self._broker is None else [self._broker]
-        topics = TopicsComponent(lambda: self.bootstrap, self.settings.prefix)
-        wanted = [
-            name for name in (PROJECTOR, *auths, *billings, *gateways, HTTP) if kind(name) in self._only
+    def _stages(self) -> Sequence[Sequence[Component]]:
+        """What starts together: what others need comes before them, the gateways last."""
+        settings = self.settings
+        inner = [
+            *_numbered(AUTH, settings.auth_workers),
+            *_numbered(BILLING, settings.billing_workers),
+            PROCESSING,
+            *_numbered(SERVER, settings.processing_servers),
+            RESULTS,
+            COLLECTOR,
         ]
-        return [*broker, topics, *(self._process(name) for name in wanted)]
+        gateways = [*_numbered(DICOM, settings.dicom_workers), HTTP]
+        broker: list[Component] = [] if self._broker is None else [self._broker]
+        return [
+            broker,
+            [TopicsComponent(lambda: self.bootstrap, settings.prefix)],
+            *(
+                [self._process(name) for name in names if kind(name) in self._only]
+                for names in ([PROJECTOR], inner, gateways)
+            ),
+        ]
 
     def _process(self, name: str) -> ProcessComponent:
         ready = self._ready_file(name)

@@ -44,6 +44,20 @@ class Settings(BaseSettings):
     decision_seconds: float = Field(5.0, gt=0, description="How long a gateway waits for a decision.")
     auth_workers: int = Field(1, ge=1, le=64, description="How many processes decide requests.")
     billing_workers: int = Field(1, ge=1, le=64, description="How many processes charge fees.")
+    processing_servers: int = Field(
+        1, ge=0, le=64, description="How many servers process images here; more may run elsewhere."
+    )
+    processing_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="What they are called, with a number behind it; else as the host is.",
+    )
+    processing_cores: int = Field(
+        os.cpu_count() or 1, ge=1, le=256, description="With how many processes each of them computes."
+    )
+    processing_memory: int = Field(
+        1024**3, ge=256 * 1024**2, description="Bytes of memory that each of them may use."
+    )
     billing_period: str = Field(
         "month",
         pattern=f"^({'|'.join(UNITS)}|off)$",
@@ -51,6 +65,11 @@ class Settings(BaseSettings):
     )
     payment_secrets: Path | None = Field(
         None, description="File with the secrets of the payment webhook, one a line; turns it on."
+    )
+    webhook_key: Path | None = Field(
+        None,
+        description="File with the key from which the secrets of subscribers' webhooks derive; "
+        "else webhook.key in the home, made at first use.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="How much is logged.")
 
@@ -86,6 +105,11 @@ class Settings(BaseSettings):
     def blobs_url(self) -> str:
         """The blob store's URL."""
         return self.blobs or (self.home / "blobs").as_uri()
+
+    @property
+    def webhook_key_file(self) -> Path:
+        """The file with the key of webhooks."""
+        return self.webhook_key or self.home / "webhook.key"
 
     def environment(self) -> dict[str, str]:
         """The environment from which a child process reads the same settings."""

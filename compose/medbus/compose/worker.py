@@ -15,15 +15,30 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from medbus.compose import lifeline, logs
 from medbus.compose import settings as compose
 from medbus.compose.dicom_port import LISTENER, TURNS
-from medbus.compose.service import AUTH, BILLING, DICOM, HTTP, PROJECTOR, kind
+from medbus.compose.service import (
+    AUTH,
+    BILLING,
+    COLLECTOR,
+    DICOM,
+    HTTP,
+    PROCESSING,
+    PROJECTOR,
+    RESULTS,
+    SERVER,
+    kind,
+)
 from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
+
+if TYPE_CHECKING:
+    from medbus.gateways.collector.settings import Settings as CollectorSettings
 
 log = logging.getLogger("medbus.worker")
 
@@ -73,6 +88,81 @@ async def billing(settings: Settings, name: str, ready: Ready, stop: asyncio.Eve
         period=settings.billing_period if first else None,
     )
     await service.run(worker, stop=stop, ready=lambda: ready(""))
+
+
+async def processing(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Split requests for processing into work items, and see when all of them are done."""
+    from medbus.streams.processing import service
+
+    worker = service.Settings(
+        bootstrap=kafka(settings),
+        prefix=settings.prefix,
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        member=member(settings, name),
+    )
+    await service.run(worker, stop=stop, ready=lambda: ready(""))
+
+
+async def processing_server(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Process images."""
+    from medbus.streams.processing import serving
+
+    number = re.search(r"\d+$", name)
+    worker = serving.Settings(
+        bootstrap=kafka(settings),
+        prefix=settings.prefix,
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        name=f"{settings.processing_name or socket.gethostname()}-{number[0] if number else 1}",
+        member=member(settings, name),
+        cores=settings.processing_cores,
+        memory=settings.processing_memory,
+    )
+    await serving.run(worker, stop=stop, ready=lambda: ready(""))
+
+
+async def results(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Send results of processing to where they are to go, and register those that are to be kept."""
+    from medbus.compose import webhook_key
+    from medbus.gateways.results import service
+    from medbus.gateways.results.settings import Settings as ResultSettings
+
+    webhook_key.read_or_make(settings)
+    chosen = ResultSettings(
+        bootstrap=kafka(settings),
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        prefix=settings.prefix,
+        ae_title=settings.ae_title,
+        tls_outgoing=settings.tls_outgoing_ca,
+        webhook_key=settings.webhook_key_file,
+        source=name,
+    )
+    await service.run(chosen, stop=stop, ready=ready)
+
+
+async def collector(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
+    """Collect new images from subscribers that agreed to it."""
+    from medbus.gateways.collector import collector as collecting
+
+    await collecting.run(collector_settings(settings, name), stop, lambda: ready(""))
+
+
+def collector_settings(settings: Settings, source: str) -> "CollectorSettings":
+    """What a collector needs to know."""
+    from medbus.gateways.collector.settings import Settings as CollectorSettings
+
+    return CollectorSettings(
+        bootstrap=kafka(settings),
+        database=settings.database_url,
+        blobs=settings.blobs_url,
+        prefix=settings.prefix,
+        ae_title=settings.ae_title,
+        tls_outgoing=settings.tls_outgoing_ca,
+        source=source,
+        decision_timeout=settings.decision_seconds,
+    )
 
 
 async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
@@ -129,6 +219,10 @@ COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitab
     PROJECTOR: projector,
     AUTH: auth,
     BILLING: billing,
+    PROCESSING: processing,
+    SERVER: processing_server,
+    RESULTS: results,
+    COLLECTOR: collector,
     DICOM: gateway_dicom,
     HTTP: gateway_http,
 }

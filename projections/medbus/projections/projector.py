@@ -15,6 +15,7 @@ from medbus.projections.directory import DirectoryProjection
 from medbus.projections.errors import CatalogMissing
 from medbus.projections.images import ImageProjection
 from medbus.projections.log import Log
+from medbus.projections.processing import ProcessingProjection
 from medbus.projections.projection import Projection
 from medbus.projections.rebuild import rebuild, topics_of
 from medbus.projections.requests import RequestProjection
@@ -28,6 +29,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     ConditionProjection(),
     AccountProjection(),
     RequestProjection(),
+    ProcessingProjection(),
 )
 """All catalogs."""
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal_column,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import FromClause
@@ -43,6 +44,19 @@ def add(connection: Connection, table: Table, new: Sequence[Row]) -> None:
     """Insert rows; those whose key is there already are left out."""
     if new:
         _execute(connection, _statement(table, connection.dialect.name, "add"), new)
+
+
+def added(connection: Connection, table: Table, new: Sequence[Row]) -> list[Row]:
+    """Insert rows as `add` does; returns those that were. Of several with one key it is the first."""
+    if not new:
+        return []
+    statement = _statement(table, connection.dialect.name, "added")
+    places = [number for number, column in enumerate(table.columns) if column.primary_key]
+    firsts: dict[Row, Row] = {}
+    for row in new:
+        firsts.setdefault(tuple(row[place] for place in places), row)
+    inserted = connection.execute(statement, {_PARAMETER: document_of(list(firsts.values()))})
+    return [firsts[tuple(key)] for key in inserted]
 
 
 def replace(connection: Connection, table: Table, new: Sequence[Row]) -> None:
@@ -78,6 +92,13 @@ def among_given(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]
     transaction is made once for each dialect.
     """
     return _among(dialect, column, bindparam(_PARAMETER, type_=Text))
+
+
+def rows_given(dialect: str, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether columns have together the values of one of the rows that are `given`."""
+    _, source, element = _SOURCES[dialect]()
+    values = (element(number, column.type) for number, column in enumerate(columns))
+    return tuple_(*columns).in_(select(*values).select_from(source))
 
 
 def listed_given(dialect: str) -> ColumnElement[Any]:
@@ -154,9 +175,9 @@ def _statement(table: Table, dialect: str, action: str) -> Any:
         chosen.select_from(source).where(true()),
     )
     keys = [column.name for column in table.primary_key]
-    if action == "add":
-        done: Executable = statement.on_conflict_do_nothing()
-        return done
+    if action in {"add", "added"}:
+        done = statement.on_conflict_do_nothing()
+        return done if action == "add" else done.returning(*(c for c in table.columns if c.primary_key))
     if action == "replace":
         changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     else:

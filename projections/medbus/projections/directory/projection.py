@@ -1,7 +1,6 @@
 """Builds the directory from the events of contracts."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import msgspec
@@ -11,11 +10,10 @@ from medbus.bus import Record
 from medbus.projections import rows
 from medbus.projections.directory import tables
 from medbus.projections.directory.contract import Contract, evolve
+from medbus.projections.instants import microseconds
 from medbus.projections.projection import Projection
 from medbus.schemas.events import SubscriberEvent
 from medbus.schemas.topics import SUBSCRIBERS
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class DirectoryProjection(Projection):
@@ -87,11 +85,7 @@ def _save(connection: Connection, contracts: dict[str, Contract]) -> None:
 def _contract_row(contract: Contract) -> rows.Row:
     return (
         contract.subscriber,
-        _microseconds(contract.contracted_at),
-        None if contract.cancelled_at is None else _microseconds(contract.cancelled_at),
+        microseconds(contract.contracted_at),
+        None if contract.cancelled_at is None else microseconds(contract.cancelled_at),
         msgspec.json.encode(contract).decode(),
     )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
