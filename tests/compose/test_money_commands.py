@@ -6,6 +6,7 @@ what they do.
 
 import asyncio
 import csv
+import hmac
 import io
 import json
 import os
@@ -168,6 +169,53 @@ def test_a_contract_may_come_with_certificates(service: RunningService, tmp_path
     (contract,) = shown(service, "subscriber", "show", "D-site")
     (credential,) = contract["credentials"]
     assert (credential["kind"], credential["label"]) == ("CLIENT_CERTIFICATE", "ct1.pem")
+
+
+def test_a_contract_says_where_results_and_images_come_from_and_go(service: RunningService) -> None:
+    apparatus = ("--apparatus", "W_CT#1=W_CT1/CT@10.9.0.7:104")
+    add = ("subscriber", "add", "W-site", "--role", "image_registering", *apparatus)
+    for options, problem in (
+        (("--collect", "W_CT#1=c-get@1s"), "every 1 s"),
+        (("--collect", "W_CT#2=c-get"), "'W_CT#2' is no apparatus of the contract"),
+        (("--collect", "W_CT#1=ftp"), "does not say how images are collected"),
+        (("--webhook", "http://w.example/"), "is not safe"),
+    ):
+        assert problem in refused(service, *add, *options)
+    run(
+        service, *add, "--collect", "W_CT#1=c-get@10m", "--collect", "W_CT#1=/var/spool/w",
+        "--webhook", "https://w.example/results",
+    )  # fmt: skip
+
+    (contract,) = shown(service, "subscriber", "show", "W-site")
+    assert contract["terms"]["webhook"] == "https://w.example/results"
+    assert contract["terms"]["collections"] == [
+        {"retrieval": "C_GET", "apparatus_id": "W_CT#1", "address": "", "every_seconds": 600},
+        {"retrieval": "FOLDER", "apparatus_id": "W_CT#1", "address": "/var/spool/w", "every_seconds": 300},
+    ]
+    text = run(service, "subscriber", "show", "W-site")
+    assert "https://w.example/results" in text
+    assert re.search(r"W_CT#1 +│ c-get +│ 10m", text)
+    assert re.search(r"W_CT#1 +│ /var/spool/w +│ 5m", text)
+    listed = run(service, "catalog", "subscribers")
+    assert "W_CT#1=c-get@10m" in listed
+
+    secret = run(service, "subscriber", "webhook", "W-site").strip()
+    key = (service.home / "webhook.key").read_text().strip()
+    assert secret == hmac.digest(bytes.fromhex(key), b"webhook:W-site", "sha256").hex()
+    assert run(service, "subscriber", "webhook", "W-site").strip() == secret
+    assert "no subscriber 'nobody'" in refused(service, "subscriber", "webhook", "nobody")
+
+    run(service, "subscriber", "change", "W-site", "--webhook", "none", "--collect", "W_CT#1=c-move")
+    (contract,) = shown(service, "subscriber", "show", "W-site")
+    assert contract["terms"]["webhook"] is None
+    assert [each["retrieval"] for each in contract["terms"]["collections"]] == ["C_MOVE"]
+    told = command(service.home, "subscriber", "webhook", "W-site")
+    assert (told.code, told.out.strip()) == (0, secret)
+    assert "has no webhook yet" in told.err
+
+    run(service, "subscriber", "change", "W-site", "--collect", "")
+    (contract,) = shown(service, "subscriber", "show", "W-site")
+    assert contract["terms"]["collections"] == []
 
 
 def test_a_contract_names_its_price_list_and_can_be_changed(service: RunningService) -> None:

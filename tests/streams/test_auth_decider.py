@@ -15,6 +15,8 @@ from medbus.schemas.events import (
     ActivationRequested,
     Answer,
     Apparatus,
+    Blob,
+    CancellationRequested,
     CredentialKind,
     DeliveryRequested,
     Evidence,
@@ -30,6 +32,7 @@ from medbus.schemas.events import (
     Request,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
     Role,
     Scope,
     Selection,
@@ -39,6 +42,7 @@ from medbus.schemas.events import (
     VerificationRequested,
 )
 from medbus.streams.auth.decider import decide
+from medbus.streams.auth.destinations import MOST_RECIPIENTS
 from medbus.streams.auth.facts import Destination, Facts
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
@@ -151,14 +155,26 @@ def software(apparatus_id: str = "A_CT#1") -> SoftwareRequested:
 
 
 PLAIN: Mapping[str, Any] = {"meta": head(), "evidence": evidence()}
-PROCESSING = ProcessingRequested(
-    **PLAIN,
-    processing_type="mip",
-    parameters={},
-    images=Selection(sop_instance_uids=("1.2",)),
-    keep=Keep.NEITHER,
-    answer=Answer.FETCH,
-)
+NAMED = Selection(sop_instance_uids=("1.2",))
+
+
+def processing(
+    *destinations: str, keep: Keep = Keep.NEITHER, answer: Answer = Answer.FETCH, images: Selection = NAMED
+) -> ProcessingRequested:
+    return ProcessingRequested(
+        **PLAIN,
+        processing_type="mip",
+        parameters={},
+        images=images,
+        keep=keep,
+        answer=answer,
+        destinations=destinations,
+    )
+
+
+PROCESSING = processing()
+RESULT = ResultRequested(**PLAIN, processing_id=UUID(int=7))
+CANCELLATION = CancellationRequested(**PLAIN, processing_id=UUID(int=7))
 RELEASE = SoftwareReleaseRequested(
     **PLAIN, software_id="recon", version="1", channel="product", digest="00", size=1
 )
@@ -288,6 +304,8 @@ class TestRole:
             (delivery("A_WS1"), {Role.IMAGE_RECEIVING}),
             (delivery("D_WS1"), {Role.IMAGE_RECEIVING, Role.IMAGE_SENDING}),
             (PROCESSING, {Role.IMAGE_RECEIVING}),
+            (RESULT, {Role.IMAGE_RECEIVING}),
+            (CANCELLATION, {Role.IMAGE_RECEIVING}),
             (printing(), {Role.IMAGE_RECEIVING, Role.IMAGE_SENDING}),
             (RELEASE, {Role.VENDOR}),
             (software(), {Role.SOFTWARE_EXECUTING}),
@@ -361,7 +379,7 @@ class TestScope:
     LIMITED = contract(scope=Scope(patients=("P1", "P2"), modalities=("CT", "MR")))
 
     def test_a_grant_carries_the_scope_of_the_contract(self) -> None:
-        for request in (registration(), QueryRequested(**PLAIN), PROCESSING):
+        for request in (registration(), QueryRequested(**PLAIN), PROCESSING, RESULT, CANCELLATION):
             assert granted(request, Facts(ae_title=self.LIMITED)).scope == self.LIMITED.terms.scope
 
     def test_a_delivery_is_narrowed_to_what_is_asked_for(self) -> None:
@@ -406,6 +424,135 @@ class TestCapacity:
         facts = Facts(ae_title=contract(capacity=1000), used_bytes=used)
         assert f"{used} of 1000 bytes" in refused(RejectionReason.NO_CAPACITY_LEFT, registration(), facts)
         granted(delivery(), facts)
+
+
+class TestProcessing:
+    def to(self, *recipients: Contract, own: Contract | None = None) -> Facts:
+        return Facts(
+            ae_title=own or contract("A", Role.IMAGE_RECEIVING),
+            recipients={each.subscriber: each for each in recipients},
+        )
+
+    def test_the_results_go_to_the_requester_if_nobody_is_named(self) -> None:
+        for request in (processing(), processing("A"), processing("A", "A")):
+            grant = granted(request, self.to())
+            assert (grant.subscriber, grant.request) == ("A", "ProcessingRequested")
+            assert (grant.scope, grant.max_bytes, grant.used_bytes) == (Scope(), None, None)
+
+    @pytest.mark.parametrize("keep", [Keep.BEFORE, Keep.AFTER, Keep.BOTH])
+    def test_who_keeps_images_must_be_allowed_to_register_them(self, keep: Keep) -> None:
+        granted(processing(keep=keep), self.to(own=contract()))
+        for held, lacking in (
+            (Role.IMAGE_RECEIVING, Role.IMAGE_REGISTERING),
+            (Role.IMAGE_REGISTERING, Role.IMAGE_RECEIVING),
+        ):
+            facts = self.to(own=contract("A", held))
+            detail = refused(RejectionReason.WRONG_ROLE, processing(keep=keep), facts)
+            assert f"lacks the role {lacking}" in detail
+
+    @pytest.mark.parametrize("keep", [Keep.BEFORE, Keep.AFTER, Keep.BOTH])
+    def test_what_is_kept_is_limited_to_the_capacity_that_is_left(self, keep: Keep) -> None:
+        own = contract(capacity=1000)
+        facts = msgspec.structs.replace(self.to(own=own), used_bytes=400)
+        grant = granted(processing(keep=keep), facts)
+        assert (grant.max_bytes, grant.used_bytes) == (600, 400)
+        grant = granted(processing(), facts)
+        assert (grant.max_bytes, grant.used_bytes) == (None, None)
+        full = msgspec.structs.replace(facts, used_bytes=1000)
+        assert "1000 of 1000 bytes" in refused(RejectionReason.NO_CAPACITY_LEFT, processing(keep=keep), full)
+        granted(processing(), full)
+
+    def test_without_images_there_is_nothing_to_process(self) -> None:
+        detail = refused(RejectionReason.OUT_OF_SCOPE, processing(images=Selection()), self.to())
+        assert "names no image, series or study, and encloses none" in detail
+        blob = Blob(digest="blake3:00", size=1, transfer_syntax_uid="1.2.840.10008.1.2.1")
+        for images in (
+            Selection(series_instance_uids=("1.2",)),
+            Selection(study_instance_uids=("1.2",)),
+            Selection(enclosed=(blob,)),
+        ):
+            granted(processing(images=images), self.to())
+
+    def test_what_a_later_version_would_keep_or_answer_can_not_be_decided(self) -> None:
+        for request, field in (
+            (processing(keep=Keep.UNSPECIFIED), "(keep)"),
+            (processing(answer=Answer.UNSPECIFIED), "(answer)"),
+        ):
+            assert field in refused(RejectionReason.UNDECIDABLE, request, self.to(own=contract()))
+
+    @pytest.mark.parametrize(
+        ("recipient", "problem", "todo"),
+        [
+            (None, "'D' is no subscriber", "Check the name"),
+            (contract("D", cancelled=True), "a contract that was cancelled", "Leave it out"),
+            (contract("D", Role.IMAGE_SENDING), "without the role IMAGE_RECEIVING", "change it"),
+        ],
+    )
+    def test_each_destination_must_be_one_that_receives(
+        self, recipient: Contract | None, problem: str, todo: str
+    ) -> None:
+        facts = self.to(contract("C"), *([] if recipient is None else [recipient]))
+        granted(processing("C"), facts)
+        for answer in (Answer.FETCH, Answer.C_STORE, Answer.WEBHOOK):
+            detail = refused(RejectionReason.UNKNOWN_DESTINATION, processing("D", answer=answer), facts)
+            assert problem in detail
+            assert todo in detail
+        refused(RejectionReason.UNKNOWN_DESTINATION, processing("C", "D"), facts)
+
+    def test_what_was_looked_up_must_be_what_was_asked_for(self) -> None:
+        facts = Facts(ae_title=contract(), recipients={"D": contract("C")})
+        assert "'D' is no subscriber" in refused(RejectionReason.UNKNOWN_DESTINATION, processing("D"), facts)
+
+    def test_sending_needs_an_apparatus_with_host_and_port(self) -> None:
+        request = processing("D", answer=Answer.C_STORE)
+        granted(request, self.to(contract("D")))
+        detail = refused(
+            RejectionReason.UNKNOWN_DESTINATION, request, self.to(contract("D", apparatuses=(SCANNER,)))
+        )
+        assert "'D' has no apparatus with a host and a port" in detail
+        assert "or fetch the results" in detail
+
+    def test_an_announcement_needs_a_webhook(self) -> None:
+        request = processing("D", answer=Answer.WEBHOOK)
+        assert "'D' has no webhook" in refused(
+            RejectionReason.UNKNOWN_DESTINATION, request, self.to(contract("D"))
+        )
+        granted(request, self.to(announced(contract("D"))))
+
+    def test_the_requester_needs_them_too_if_nobody_is_named(self) -> None:
+        own = contract(apparatuses=(SCANNER,))
+        for answer in (Answer.C_STORE, Answer.WEBHOOK):
+            for request in (processing(answer=answer), processing("A", answer=answer)):
+                detail = refused(RejectionReason.UNKNOWN_DESTINATION, request, self.to(own=own))
+                assert detail.startswith("'A' has no ")
+        granted(processing(answer=Answer.C_STORE), self.to(own=contract()))
+        granted(processing(answer=Answer.WEBHOOK), self.to(own=announced(own)))
+        granted(processing("D", answer=Answer.C_STORE), self.to(contract("D"), own=own))
+
+    def test_there_are_not_too_many_destinations(self) -> None:
+        granted(processing(*["A"] * MOST_RECIPIENTS), self.to())
+        detail = refused(
+            RejectionReason.UNKNOWN_DESTINATION, processing(*["A"] * (MOST_RECIPIENTS + 1)), self.to()
+        )
+        assert f"{MOST_RECIPIENTS} destinations at most" in detail
+
+    def test_nobody_gets_more_than_its_own_contract_says(self) -> None:
+        own = contract(scope=Scope(patients=("P1", "P2", "P3")))
+        some = contract("C", scope=Scope(patients=("P2", "P3"), modalities=("CT",)))
+        few = contract("D", scope=Scope(patients=("P3", "P4")))
+        facts = self.to(some, few, own=own)
+        assert granted(processing("C"), facts).scope == Scope(patients=("P2", "P3"), modalities=("CT",))
+        both = granted(processing("C", "D"), facts)
+        assert both.scope == Scope(patients=("P3",), modalities=("CT",))
+        none = self.to(some, contract("D", scope=Scope(modalities=("MR",))), own=own)
+        detail = refused(RejectionReason.OUT_OF_SCOPE, processing("C", "D"), none)
+        assert "the contract of D" in detail
+
+
+def announced(made: Contract) -> Contract:
+    """The contract with a webhook."""
+    terms = msgspec.structs.replace(made.terms, webhook="https://results.example/medbus")
+    return msgspec.structs.replace(made, terms=terms)
 
 
 class TestPayment:
@@ -464,6 +611,10 @@ class TestPayment:
         ],
     )
     def test_to_look_and_to_begin_needs_no_payment(self, request_: Request) -> None:
+        granted(request_, paying(PaymentCondition.PREPAID, charged=1))
+
+    @pytest.mark.parametrize("request_", [RESULT, CANCELLATION])
+    def test_to_get_or_to_end_what_was_granted_needs_none_either(self, request_: Request) -> None:
         granted(request_, paying(PaymentCondition.PREPAID, charged=1))
 
     @pytest.mark.parametrize("request_", [QueryRequested(**PLAIN), delivery(), PROCESSING])

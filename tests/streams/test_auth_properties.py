@@ -11,10 +11,14 @@ from msgspec.structs import replace
 from medbus.bus.record import Partition, Position, Record, Undecodable
 from medbus.projections.directory.contract import Contract, Credential
 from medbus.schemas.events import (
+    Answer,
     Apparatus,
+    Blob,
+    CancellationRequested,
     CredentialKind,
     DeliveryRequested,
     Evidence,
+    Keep,
     Meta,
     PrintRequested,
     ProcessingRequested,
@@ -23,8 +27,10 @@ from medbus.schemas.events import (
     Request,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
     Role,
     Scope,
+    Selection,
     SoftwareReleaseRequested,
     SoftwareRequested,
     Terms,
@@ -71,6 +77,7 @@ contracts = st.builds(
         networks=tuples(networks),
         scope=scopes,
         capacity_bytes=st.none() | st.integers(0, 2**63 - 1),
+        webhook=st.none() | words,
     ),
     contracted_at=times,
     cancelled_at=st.none() | times,
@@ -93,6 +100,7 @@ facts_of_any_kind = st.builds(
     certificate=st.none() | contracts,
     ae_title=st.none() | contracts,
     destination=st.none() | st.builds(Destination, contract=contracts, apparatus=apparatuses),
+    recipients=st.dictionaries(words, contracts, max_size=3),
     device=st.none() | contracts,
     used_bytes=st.integers(0, 2**70),
     grant_lifetime=st.timedeltas(),
@@ -116,6 +124,15 @@ heads: Any = {
         token=st.none() | digests,
     ),
 }
+selections = st.builds(
+    Selection,
+    sop_instance_uids=tuples(words),
+    series_instance_uids=tuples(words),
+    study_instance_uids=tuples(words),
+    enclosed=tuples(
+        st.builds(Blob, digest=words, size=st.just(1), transfer_syntax_uid=words),
+    ),
+)
 requests: st.SearchStrategy[Request] = st.one_of(
     st.builds(Request, **heads),
     st.builds(VerificationRequested, **heads),
@@ -130,7 +147,20 @@ requests: st.SearchStrategy[Request] = st.one_of(
         registrants=tuples(words),
         modalities=tuples(words),
     ),
-    st.builds(ProcessingRequested, **heads, processing_type=words, parameters=st.just({})),
+    st.builds(
+        ProcessingRequested,
+        **heads,
+        processing_type=words,
+        parameters=st.dictionaries(words, words, max_size=2),
+        images=selections,
+        masks=selections,
+        keep=st.sampled_from(Keep),
+        answer=st.sampled_from(Answer),
+        destinations=tuples(words),
+        server=st.none() | words,
+    ),
+    st.builds(ResultRequested, **heads, processing_id=st.uuids()),
+    st.builds(CancellationRequested, **heads, processing_id=st.uuids()),
     st.builds(PrintRequested, **heads, device=words, film_size=words, copies=st.just(1), frames=st.just(())),
     st.builds(
         SoftwareReleaseRequested,
@@ -145,11 +175,28 @@ requests: st.SearchStrategy[Request] = st.one_of(
 )
 
 
+processing = st.builds(
+    ProcessingRequested,
+    **heads,
+    processing_type=words,
+    parameters=st.just({}),
+    images=st.builds(Selection, sop_instance_uids=st.tuples(words)),
+    keep=st.sampled_from([Keep.NEITHER, Keep.BEFORE, Keep.AFTER, Keep.BOTH]),
+    answer=st.sampled_from([Answer.FETCH, Answer.C_STORE, Answer.WEBHOOK]),
+    destinations=tuples(st.sampled_from(["A", "B", "C"])),
+)
+recipients = contracts | st.builds(
+    lambda contract, scope: replace(contract, terms=replace(contract.terms, scope=scope, webhook="w")),
+    contracts,
+    st.just(Scope()) | scopes,
+)
+
+
 @st.composite
-def plausible(draw: st.DrawFn) -> tuple[Facts, Request]:
+def plausible(draw: st.DrawFn, of: st.SearchStrategy[Request]) -> tuple[Facts, Request]:
     """A request, and facts such as a catalog has them: nothing is wrong with most of them, so that many are
     granted."""
-    request = draw(requests)
+    request = draw(of)
     shown = request.evidence
     seldom = st.integers(0, 15).map(lambda number: number == 0)
 
@@ -185,12 +232,18 @@ def plausible(draw: st.DrawFn) -> tuple[Facts, Request]:
     title = request.destination if isinstance(request, DeliveryRequested) else None
     aimed_at = Apparatus(apparatus_id="Y", ae_title=(title or "").strip(" "), host="h", port=104)
     contract = sound(draw(contracts), asking)
+    names = request.destinations if isinstance(request, ProcessingRequested) else ()
     return (
         Facts(
             token=contract,
             certificate=contract,
             ae_title=contract,
             destination=Destination(contract=sound(draw(contracts), aimed_at), apparatus=aimed_at),
+            recipients={
+                name: replace(sound(draw(recipients), aimed_at), subscriber=name)
+                for name in names
+                if not draw(seldom)
+            },
             device=sound(draw(contracts), aimed_at),
             used_bytes=draw(st.just(0) | st.integers(0, 2**70)),
         ),
@@ -198,7 +251,7 @@ def plausible(draw: st.DrawFn) -> tuple[Facts, Request]:
     )
 
 
-cases = plausible() | st.tuples(facts_of_any_kind, requests)
+cases = plausible(requests) | plausible(processing) | st.tuples(facts_of_any_kind, requests)
 
 
 @given(cases)
@@ -226,7 +279,7 @@ def test_a_request_that_comes_again_is_decided_under_the_same_id(case: tuple[Fac
 def test_a_non_subscriber_is_never_granted_anything(
     request: Request, destination: Destination | None, device: Contract
 ) -> None:
-    facts = Facts(destination=destination, device=device)
+    facts = Facts(destination=destination, device=device, recipients={"A": device, "B": device})
     assert isinstance(decide(facts, request), RequestRejected)
 
 
@@ -262,9 +315,39 @@ def test_a_grant_is_never_wider_than_the_contract(case: tuple[Facts, Request]) -
         if isinstance(request, DeliveryRequested) and request.destination is not None:
             assert facts.destination is not None
             assert _within(decision.scope, facts.destination.contract.terms.scope)
-        if isinstance(request, RegistrationRequested) and contract.terms.capacity_bytes is not None:
+        if isinstance(request, ProcessingRequested):
+            for name in request.destinations:
+                to = contract if name == contract.subscriber else facts.recipients[name]
+                assert _within(decision.scope, to.terms.scope)
+        registers = isinstance(request, RegistrationRequested) or (
+            isinstance(request, ProcessingRequested) and request.keep is not Keep.NEITHER
+        )
+        if registers and contract.terms.capacity_bytes is not None:
             assert decision.max_bytes is not None
             assert 0 < decision.max_bytes <= contract.terms.capacity_bytes
+
+
+@given(cases)
+def test_results_go_only_to_those_who_receive_and_can_be_reached(case: tuple[Facts, Request]) -> None:
+    facts, request = case
+    decision = decide(facts, request)
+    if isinstance(decision, RequestAuthorized) and isinstance(request, ProcessingRequested):
+        contract = pointed_at(request.evidence, facts)
+        assert contract is not None
+        assert not request.images.empty
+        assert request.keep is not Keep.UNSPECIFIED
+        for name in request.destinations or (contract.subscriber,):
+            to = contract if name == contract.subscriber else facts.recipients[name]
+            assert to.live
+            assert to.subscriber == name
+            assert Role.IMAGE_RECEIVING in to.terms.roles
+            match request.answer:
+                case Answer.C_STORE:
+                    assert [each for each in to.terms.apparatuses if each.host and each.port]
+                case Answer.WEBHOOK:
+                    assert to.terms.webhook is not None
+                case answer:
+                    assert answer is Answer.FETCH
 
 
 @given(scopes, scopes, words, words, words)

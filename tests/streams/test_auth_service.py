@@ -17,8 +17,10 @@ from medbus.bus import Bus, Start
 from medbus.projections.database import Database
 from medbus.projections.projector import Projector
 from medbus.schemas.events import (
+    Answer,
     Apparatus,
     Blob,
+    CancellationRequested,
     DeadLettered,
     Decision,
     DeliveryRequested,
@@ -26,15 +28,19 @@ from medbus.schemas.events import (
     Header,
     ImageRegistered,
     Instance,
+    Keep,
     Meta,
     Patient,
+    ProcessingRequested,
     RegistrationRequested,
     RejectionReason,
     Request,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
     Role,
     Scope,
+    Selection,
     Series,
     Study,
     Terms,
@@ -69,12 +75,28 @@ def delivery(evidence: Evidence, destination: str | None = None, patient: str = 
     )
 
 
+def processing(
+    *destinations: str, keep: Keep = Keep.NEITHER, answer: Answer = Answer.FETCH
+) -> ProcessingRequested:
+    return ProcessingRequested(
+        meta=head(),
+        evidence=shown(),
+        processing_type="mip",
+        parameters={},
+        images=Selection(series_instance_uids=("1.2.3",)),
+        keep=keep,
+        answer=answer,
+        destinations=destinations,
+    )
+
+
 def contract(
     subscriber: str,
     *roles: Role,
     networks: tuple[str, ...] = ("127.0.0.0/8",),
     scope: Scope = Scope(),  # noqa: B008
     capacity: int | None = None,
+    webhook: str | None = None,
 ) -> Contract:
     """A contract of a subscriber with the apparatuses X_CT1, and X_WS1 that images can be sent to."""
     return Contract(
@@ -97,6 +119,7 @@ def contract(
             networks=networks,
             scope=scope,
             capacity_bytes=capacity,
+            webhook=webhook,
         ),
     )
 
@@ -228,6 +251,45 @@ async def test_what_is_registered_counts_against_the_capacity(site: Site) -> Non
     (grant,) = await site.ask(registration(shown()))
     assert isinstance(grant, RequestAuthorized)
     assert grant.max_bytes == 600
+
+
+async def test_results_go_to_whom_the_contracts_let_them(site: Site) -> None:
+    await site.worker()
+    await site.carry_out(
+        contract("A", scope=Scope(patients=("P1", "P2")), capacity=1000),
+        contract("B", Role.IMAGE_RECEIVING, scope=Scope(patients=("P2",)), webhook="https://b.example/in"),
+        contract("C", Role.IMAGE_SENDING),
+    )
+    position = await site.bus.publish(image("A", size=400))
+    async with Database(site.url) as database:
+        assert await database.reached(position, 10)
+    decisions = await site.ask(
+        processing(),
+        processing("B", answer=Answer.WEBHOOK),
+        processing("A", "B", keep=Keep.AFTER, answer=Answer.C_STORE),
+        processing("C"),
+        processing("D"),
+        processing("A", "B", answer=Answer.WEBHOOK),
+        ResultRequested(meta=head(), evidence=shown(), processing_id=uuid4()),
+        CancellationRequested(meta=head(), evidence=shown("C_CT1"), processing_id=uuid4()),
+    )
+    assert reasons(decisions) == [
+        None,
+        None,
+        None,
+        RejectionReason.UNKNOWN_DESTINATION,
+        RejectionReason.UNKNOWN_DESTINATION,
+        RejectionReason.UNKNOWN_DESTINATION,
+        None,
+        RejectionReason.WRONG_ROLE,
+    ]
+    grants = [each for each in decisions if isinstance(each, RequestAuthorized)]
+    assert [each.scope.patients for each in grants] == [("P1", "P2"), ("P2",), ("P2",), ("P1", "P2")]
+    assert [(each.max_bytes, each.used_bytes) for each in grants[:3]] == [
+        (None, None),
+        (None, None),
+        (600, 400),
+    ]
 
 
 async def test_every_request_is_decided_when_workers_come_and_go(site: Site) -> None:

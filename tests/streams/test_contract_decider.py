@@ -11,12 +11,14 @@ from tests.streams.specification import given
 from medbus.schemas.errors import MedbusError
 from medbus.schemas.events import (
     Apparatus,
+    Collection,
     ContractCancelled,
     ContractChanged,
     CredentialIssued,
     CredentialKind,
     CredentialRevoked,
     Meta,
+    Retrieval,
     Role,
     Scope,
     SubscriberActivated,
@@ -55,6 +57,14 @@ CREDENTIAL = UUID(int=77)
 
 def contract(subscriber: str = "A", terms: Terms = TERMS) -> Contract:
     return Contract(command_id=uuid4(), at=AT, source="cli", subscriber=subscriber, terms=terms)
+
+
+def collecting(terms: Terms, folder: str) -> Terms:
+    """The terms with a folder that is looked into every five minutes."""
+    collection = Collection(
+        retrieval=Retrieval.FOLDER, apparatus_id="A_CT#1", address=folder, every_seconds=300
+    )
+    return msgspec.structs.replace(terms, collections=(collection,))
 
 
 def activate(program: str = "scanner 1.0") -> Activate:
@@ -131,6 +141,31 @@ class TestContract:
     def test_has_ae_titles_of_its_own(self) -> None:
         given(*happened(contract())).when(contract("B", TERMS)).then_error(
             AlreadyTaken, "The AE title A_CT1 belongs to A (A_CT#1)."
+        )
+
+    def test_has_folders_of_its_own(self) -> None:
+        taken = happened(contract(terms=collecting(TERMS, "/var/spool/a")))
+        for folder in ("/var/spool/a", "/var/spool", "/var/spool/a/ct1"):
+            given(*taken).when(contract("B", collecting(OTHER, folder))).then_error(
+                AlreadyTaken, "The images in /var/spool/a are collected for A already."
+            )
+        apart = contract("B", collecting(OTHER, "/var/spool/b"))
+        given(*taken).when(apart).then(
+            SubscriberContracted(meta=head(apart), subscriber="B", terms=apart.terms)
+        )
+
+    def test_may_be_collected_from_and_be_told_of_results(self) -> None:
+        agreed = msgspec.structs.replace(
+            collecting(TERMS, "/var/spool/a"), webhook="https://results.example/medbus"
+        )
+        command = change(agreed)
+        given(*happened(contract())).when(command).then(
+            ContractChanged(meta=head(command), subscriber="A", terms=agreed)
+        )
+        unsafe = change(msgspec.structs.replace(agreed, webhook="http://results.example/medbus"))
+        given(*happened(contract())).when(unsafe).then_error(
+            InvalidTerms,
+            "The webhook 'http://results.example/medbus' is not safe",
         )
 
     def test_may_have_the_ae_titles_of_one_that_ended(self) -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medbus.schemas.events import Apparatus, Role, Terms
-from medbus.streams.contracts.terms import InvalidTerms, ae_title, checked
+from medbus.schemas.events import Apparatus, Collection, Retrieval, Role, Terms
+from medbus.streams.contracts.terms import MAX_SECONDS, MIN_SECONDS, InvalidTerms, ae_title, checked
 
 TERMS = Terms(name="A", roles=(Role.VENDOR,))
 
@@ -112,3 +112,147 @@ def test_a_contract_has_a_role() -> None:
     for roles in ((), (Role.UNSPECIFIED,), (Role.VENDOR, Role.UNSPECIFIED)):
         with pytest.raises(InvalidTerms, match="needs at least one role"):
             checked(msgspec.structs.replace(TERMS, roles=roles))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://results.example/medbus",
+        "https://results.example:8443/a?b=c",
+        "https://[2001:db8::1]/",
+        "http://127.0.0.1:9000/in",
+        "http://127.3.2.1/",
+        "http://[::1]:9000/",
+        "http://localhost:9000",
+    ],
+)
+def test_a_webhook_is_an_https_url_or_on_this_machine(url: str) -> None:
+    assert checked(msgspec.structs.replace(TERMS, webhook=url)).webhook == url
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://results.example/medbus", "is not safe"),
+        ("http://10.0.0.1/", "is not safe"),
+        ("http://localhost.example/", "is not safe"),
+        ("http://127.0.0.1.example/", "is not safe"),
+        ("http://2130706433/", "is not safe"),
+        ("https://user:secret@results.example/", "a user or a password"),
+        ("https://token@results.example/", "a user or a password"),
+        ("https://results.example/#a", "has a fragment"),
+        ("", "is no URL"),
+        ("results.example", "is no URL"),
+        ("https://", "is no URL"),
+        ("https:///path", "is no URL"),
+        ("https://results.example:0/", "is no URL"),
+        ("https://results.example:99999/", "is no URL"),
+        ("https://results.example:x/", "is no URL"),
+        ("https://[2001:db8::1/", "is no URL"),
+        ("https://results.example/a b", "is no URL"),
+        ("https://results.example/\r\nHost: x", "is no URL"),
+        ("https://results.example/ä", "is no URL"),
+        ("ftp://results.example/", "is no URL"),
+        ("file:///etc/passwd", "is no URL"),
+        ("javascript:alert(1)", "is no URL"),
+        ("https://results.example/" + "x" * 2048, "is no URL"),
+    ],
+)
+def test_other_texts_are_no_webhooks(url: str, problem: str) -> None:
+    with pytest.raises(InvalidTerms, match=problem) as caught:
+        checked(msgspec.structs.replace(TERMS, webhook=url))
+    assert caught.value.advice
+    assert "secret" not in str(caught.value)
+
+
+CT = apparatus()
+PACS = apparatus("A_PACS#1", "A_PACS", "10.0.0.1", 104)
+
+
+def collecting(*collections: Collection, roles: tuple[Role, ...] = (Role.IMAGE_REGISTERING,)) -> Terms:
+    return Terms(name="A", roles=roles, apparatuses=(CT, PACS), collections=collections)
+
+
+def collection(
+    retrieval: Retrieval = Retrieval.C_GET,
+    apparatus_id: str = "A_PACS#1",
+    address: str = "",
+    every: int = 300,
+) -> Collection:
+    return Collection(retrieval=retrieval, apparatus_id=apparatus_id, address=address, every_seconds=every)
+
+
+def test_images_are_collected_in_four_ways() -> None:
+    ways = (
+        collection(Retrieval.C_GET),
+        collection(Retrieval.C_MOVE),
+        collection(Retrieval.DICOMWEB, "A_CT#1", "https://pacs.example/dicom-web"),
+        collection(Retrieval.DICOMWEB, "A_CT#1", "http://10.0.0.1:8042/dicom-web"),
+        collection(Retrieval.FOLDER, "A_CT#1", "/var/spool/ct1"),
+    )
+    assert checked(collecting(*ways)).collections == ways
+    assert checked(collecting(collection(Retrieval.FOLDER, address="//var//spool/./ct1/"))).collections == (
+        collection(Retrieval.FOLDER, address="/var/spool/ct1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (collection(Retrieval.UNSPECIFIED), "is not known here"),
+        (collection(apparatus_id="X"), "'X' is no apparatus of the contract"),
+        (collection(Retrieval.C_GET, "A_CT#1"), "A_CT#1 has no host and port"),
+        (collection(Retrieval.C_MOVE, "A_CT#1"), "A_CT#1 has no host and port"),
+        (collection(Retrieval.C_GET, address="10.0.0.1:104"), "C_GET needs no address"),
+        (collection(Retrieval.DICOMWEB), "is no URL"),
+        (collection(Retrieval.DICOMWEB, address="/var/spool"), "is no URL"),
+        (collection(Retrieval.DICOMWEB, address="https://a:b@pacs.example/"), "a user or a password"),
+        (collection(Retrieval.FOLDER), "is no folder"),
+        (collection(Retrieval.FOLDER, address="spool/ct1"), "is no folder"),
+        (collection(Retrieval.FOLDER, address="~/ct1"), "is no folder"),
+        (collection(Retrieval.FOLDER, address="/"), "is no folder"),
+        (collection(Retrieval.FOLDER, address="/var/../etc"), "is no folder"),
+        (collection(Retrieval.FOLDER, address="/var/\x00"), "is no folder"),
+        (collection(every=MIN_SECONDS - 1), "every 4 s"),
+        (collection(every=MAX_SECONDS + 1), "every 2678401 s"),
+    ],
+)
+def test_images_are_not_collected_in_others(wrong: Collection, problem: str) -> None:
+    with pytest.raises(InvalidTerms, match=problem) as caught:
+        checked(collecting(wrong))
+    assert caught.value.advice
+
+
+def test_images_are_collected_every_5_seconds_to_every_31_days() -> None:
+    for every in (5, 86400 * 31):
+        assert checked(collecting(collection(every=every))).collections[0].every_seconds == every
+
+
+def test_who_collects_must_be_allowed_to_register() -> None:
+    with pytest.raises(InvalidTerms, match="without the role IMAGE_REGISTERING"):
+        checked(collecting(collection(), roles=(Role.IMAGE_RECEIVING,)))
+
+
+def test_images_are_collected_from_a_place_once() -> None:
+    with pytest.raises(InvalidTerms, match="The collection 'A_PACS#1=c_get' is there twice"):
+        checked(collecting(collection(), collection(every=5)))
+    outer = collection(Retrieval.FOLDER, "A_CT#1", "/var/spool")
+    for inner in ("/var/spool", "/var/spool/ct1/"):
+        with pytest.raises(InvalidTerms, match="are not apart"):
+            checked(collecting(outer, collection(Retrieval.FOLDER, "A_PACS#1", inner)))
+    checked(collecting(outer, collection(Retrieval.FOLDER, "A_PACS#1", "/var/spool2")))
+
+
+@given(st.sampled_from(["https://", "http://", "/", ""]), st.text())
+def test_an_address_is_accepted_as_it_is_recorded_or_refused(begin: str, rest: str) -> None:
+    address = begin + rest
+    for given_ in (
+        msgspec.structs.replace(TERMS, webhook=address),
+        collecting(collection(Retrieval.DICOMWEB, address=address)),
+        collecting(collection(Retrieval.FOLDER, address=address)),
+    ):
+        try:
+            recorded = checked(given_)
+        except InvalidTerms:
+            continue
+        assert checked(recorded) == recorded

@@ -12,6 +12,8 @@ from tests.projections.examples import image
 
 from medbus.schemas.events import (
     AccountRequested,
+    Apparatus,
+    Collection,
     FeeCharged,
     FeeKind,
     InvoiceIssued,
@@ -21,6 +23,7 @@ from medbus.schemas.events import (
     Origin,
     PaymentCondition,
     PaymentReceived,
+    Retrieval,
     Role,
 )
 from medbus.schemas.payment import MANUAL, payment_id
@@ -116,7 +119,20 @@ async def pages(site: Web, path: str, token: str, limit: int) -> list[list[dict[
 async def test_an_account_shows_balances_capacity_and_the_contract(site: Web) -> None:
     tariff = await site.tariff()
     subscriber, token = await site.subscriber(
-        Role.IMAGE_REGISTERING, capacity_bytes=5000, tariff=tariff, payment=PaymentCondition.CONFIRMED
+        Role.IMAGE_REGISTERING,
+        capacity_bytes=5000,
+        tariff=tariff,
+        payment=PaymentCondition.CONFIRMED,
+        webhook="https://results.example/medbus",
+        apparatuses=(Apparatus(apparatus_id="A_US#1", ae_title="A_US1"),),
+        collections=(
+            Collection(
+                retrieval=Retrieval.FOLDER,
+                apparatus_id="A_US#1",
+                address="/var/spool/us1",
+                every_seconds=30,
+            ),
+        ),
     )
     await site.call("/activation", token=token, json={"program": "viewer 4.2"})
     await site.publish(
@@ -163,6 +179,15 @@ async def test_an_account_shows_balances_capacity_and_the_contract(site: Web) ->
         "roles": ["IMAGE_REGISTERING"],
         "tariff": tariff,
         "payment": "CONFIRMED",
+        "webhook": "https://results.example/medbus",
+        "collections": [
+            {
+                "apparatus_id": "A_US#1",
+                "retrieval": "FOLDER",
+                "address": "/var/spool/us1",
+                "every_seconds": 30,
+            }
+        ],
     }
 
 

@@ -8,19 +8,34 @@ from medbus.bus import Position, Record
 from medbus.compose.cli import console
 from medbus.schemas import money
 from medbus.schemas.events import (
+    CancellationRequested,
     DeliveryFailed,
     Event,
     FeeCharged,
     ImageConflicted,
     ImageDelivered,
     ImageErased,
+    ImageProcessed,
     ImageRegistered,
     Instant,
+    ItemPlanned,
+    ItemProcessed,
+    ItemSkipped,
+    Keep,
     Money,
+    ProcessingCancelled,
     ProcessingCompleted,
+    ProcessingEvent,
+    ProcessingFailed,
+    ProcessingRequested,
+    ProcessingStarted,
     Request,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
+    ResultsAnswered,
+    ResultsKept,
+    ServerStarted,
     SoftwareRun,
     SubscriberActivated,
     Value,
@@ -146,27 +161,104 @@ def step(record: Record) -> Step:
 
 
 def says(event: Event) -> str:
-    """What there is to say of an event, short."""
-    text = ""
+    """What there is to say of an event, in one short line."""
     match event:
         case Request():
-            text = f"by {event.evidence.calling_ae_title or 'somebody'} at {event.evidence.address}"
+            text = _of_request(event)
+        case ProcessingEvent() | ServerStarted():
+            text = _of_processing(event)
+        case ImageDelivered() | DeliveryFailed() | ResultsAnswered():
+            text = _of_delivery(event)
+        case _:
+            text = _of_another(event)
+    return " ".join(text.split())
+
+
+def _of_request(request: Request) -> str:
+    who = f"by {request.evidence.calling_ae_title or 'somebody'} at {request.evidence.address}"
+    match request:
+        case ProcessingRequested():
+            to = f" to {', '.join(request.destinations)}" if request.destinations else ""
+            kept = "" if request.keep is Keep.NEITHER else f", kept: {request.keep.lower()}"
+            return f"{who}: {request.processing_type}, answered by {request.answer}{to}{kept}"
+        case ResultRequested() | CancellationRequested():
+            return f"{who}: of {request.processing_id}"
+        case _:
+            return who
+
+
+def _of_processing(event: ProcessingEvent | ServerStarted) -> str:  # noqa: PLR0911  one return for each
+    match event:
+        case ProcessingStarted():
+            items = console.counted(event.items, "item")
+            return f"{event.processing_type} of {console.counted(event.images, 'image')} in {items}"
+        case ItemPlanned():
+            server = "" if event.server is None else f" for {event.server}"
+            images = console.counted(len(event.images) + len(event.masks), "image")
+            return f"item {event.item}: {event.processing_type} of {images}{server}"
+        case ImageProcessed():
+            return f"item {event.item}, result {event.number}: {event.sop_instance_uid}, {event.description}"
+        case ItemProcessed():
+            done = (
+                "was there already"
+                if event.server is None
+                else f"by {event.server} in {event.milliseconds} ms: {console.counted(event.images, 'image')}"
+            )
+            findings = "".join(f"; {each}" for each in event.findings)
+            return f"item {event.item} {done}, {console.counted(event.results, 'result')}{findings}"
+        case ItemSkipped():
+            return f"item {event.item} was not begun"
+        case ProcessingFailed():
+            what = "all" if event.item is None else f"item {event.item}"
+            return f"{what}{'' if event.server is None else f' by {event.server}'}: {event.reason}"
+        case ProcessingCancelled():
+            return f"by {event.by}"
+        case ProcessingCompleted():
+            return _of_completion(event)
+        case ResultsKept():
+            refused = "".join(f"; not {each}" for each in event.refused)
+            return f"{console.counted(event.registered, 'image')} registered{refused}"
+        case ServerStarted():
+            return f"{event.server} with {console.counted(event.cores, 'core')}"
+        case _:
+            return f"of {event.subscriber}"
+
+
+def _of_completion(event: ProcessingCompleted) -> str:
+    images = console.counted(event.images, "image")
+    text = f"{event.processing_type}: {images}, {event.bytes} bytes"
+    text += f", {event.milliseconds} ms in {console.counted(event.sessions, 'session')}"
+    text += f", {console.counted(event.results, 'result')}"
+    text += f", {console.counted(event.failed, 'item')} failed" if event.failed else ""
+    return text + (f", {console.counted(event.skipped, 'item')} not begun" if event.skipped else "")
+
+
+def _of_delivery(event: ImageDelivered | DeliveryFailed | ResultsAnswered) -> str:
+    match event:
+        case ImageDelivered():
+            return f"{event.sop_instance_uid} to {event.destination}, {event.size} bytes"
+        case DeliveryFailed():
+            return f"{event.sop_instance_uid} to {event.destination}: {event.reason}"
+        case ResultsAnswered():
+            tried = console.counted(event.attempts, "attempt")
+            text = f"to {event.destination} by {event.answer} at {event.address} in {tried}: "
+            text += f"{event.delivered} delivered, {event.failed} failed"
+            return f"{text}: {event.reason}" if event.reason else text
+
+
+def _of_another(event: Event) -> str:
+    text = ""
+    match event:
         case RequestAuthorized():
             who = f"{event.subscriber}, {event.apparatus_id}" if event.apparatus_id else event.subscriber
             left = "" if event.max_bytes is None else f", {event.max_bytes} bytes left"
             text = f"granted to {who} until {event.expires_at:%Y-%m-%d %H:%M:%S}{left}"
         case RequestRejected():
-            text = f"{event.reason.value} {event.detail}".strip()
+            text = f"{event.reason.value} {event.detail}"
         case ImageRegistered():
             text = event.instance.sop_instance_uid
         case ImageConflicted() | ImageErased():
             text = event.sop_instance_uid
-        case ImageDelivered():
-            text = f"{event.sop_instance_uid} to {event.destination}, {event.size} bytes"
-        case DeliveryFailed():
-            text = f"{event.sop_instance_uid} to {event.destination}: {event.reason}"
-        case ProcessingCompleted():
-            text = f"{event.processing_type}: {event.images} images, {event.bytes} bytes"
         case SoftwareRun():
             text = f"{event.software_id} {event.version} on {event.apparatus_id}"
         case SubscriberActivated():

@@ -1,6 +1,6 @@
 """`medbus subscriber`: contracts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,12 @@ import typer
 
 from medbus.bus import Bus, Position
 from medbus.compose.cli import certificate, console, terms
+from medbus.compose.cli.contract import show_contract, show_contracts
 from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, bootstrap, installation
 from medbus.compose.cli.terms import (
     ApparatusesOption,
     CapacityOption,
+    CollectionsOption,
     ModalitiesOption,
     NetworksOption,
     NewRolesOption,
@@ -23,6 +25,7 @@ from medbus.compose.cli.terms import (
     RegistrantsOption,
     RolesOption,
     TariffOption,
+    WebhookOption,
 )
 from medbus.compose.settings import Settings
 from medbus.projections.database import Database
@@ -55,6 +58,8 @@ def add(
     capacity: CapacityOption = None,
     tariff: TariffOption = None,
     payment: PaymentOption = None,
+    webhook: WebhookOption = None,
+    collections: CollectionsOption = None,
     certificates: Annotated[
         list[Path] | None,
         typer.Option("--certificate", metavar="FILE", help="Accept this TLS client certificate (PEM)."),
@@ -68,6 +73,9 @@ def add(
         medbus subscriber add A-hospital --role image_registering --role image_receiving \\
             --apparatus 'A_CT#1=A_CT1/CT' --apparatus 'A_WS#1=A_WS/@10.1.0.7:104' --network 10.1.0.0/16 \\
             --capacity 2TB --tariff standard --payment prepaid --certificate ct1.pem
+        medbus subscriber add B-clinic --role image_registering --role image_receiving \\
+            --apparatus 'B_CT#1=B_CT1/CT@10.2.0.7:104' --collect 'B_CT#1=c-get@300s' \\
+            --webhook https://results.b-clinic.example/medbus
         medbus subscriber add jane --role image_receiving --apparatus 'PC=JANE' --patient 4711
     """
     agreed = Terms(
@@ -83,6 +91,8 @@ def add(
         capacity_bytes=None if capacity is None else terms.capacity(capacity),
         tariff=None if tariff is None else terms.tariff(tariff),
         payment=None if payment is None else terms.payment(payment),
+        webhook=None if webhook is None else terms.webhook(webhook),
+        collections=tuple(terms.collection(text) for text in terms.listed(collections or [])),
     )
     contract = commands.Contract(
         command_id=uuid4(), at=datetime.now(UTC), source=SOURCE, subscriber=subscriber, terms=agreed
@@ -105,17 +115,21 @@ def change(
     capacity: CapacityOption = None,
     tariff: TariffOption = None,
     payment: PaymentOption = None,
+    webhook: WebhookOption = None,
+    collections: CollectionsOption = None,
     home: HomeOption = None,
     kafka: KafkaOption = None,
 ) -> None:
     """Change what a contract says; what is not named stays as it is.
 
     An option that may be given several times replaces all that it said before: give --apparatus for each one
-    that is to be there afterwards, and --patient '' for no restriction. --capacity none is no limit.
+    that is to be there afterwards, --patient '' for no restriction, and --collect '' to collect nothing more.
+    --capacity none is no limit, --webhook none ends the announcements.
 
     Examples:
         medbus subscriber change A-hospital --tariff standard-2027 --capacity 4TB
         medbus subscriber change A-hospital --payment none --patient ''
+        medbus subscriber change A-hospital --collect 'A_CT#1=c-get@5m' --collect 'A_US#1=/var/spool/us1@30s'
     """
     changes: dict[str, object] = {}
     if roles is not None:
@@ -132,6 +146,10 @@ def change(
         changes["tariff"] = terms.tariff(tariff)
     if payment is not None:
         changes["payment"] = terms.payment(payment)
+    if webhook is not None:
+        changes["webhook"] = terms.webhook(webhook)
+    if collections is not None:
+        changes["collections"] = tuple(terms.collection(text) for text in terms.listed(collections))
     sides = {"patients": patients, "registrants": registrants, "modalities": modalities}
     scope = {side: terms.listed(texts) for side, texts in sides.items() if texts is not None}
     if not changes and not scope:
@@ -186,86 +204,7 @@ def show(
     if json:
         console.as_json({**msgspec.structs.asdict(contract), "usage": usage})
         return
-    agreed = contract.terms
-    console.table(
-        subscriber,
-        ("term", "value"),
-        [
-            ("name", agreed.name),
-            ("state", state(contract)),
-            ("contracted", console.moment(contract.contracted_at)),
-            ("activated", console.moment(contract.activated_at)),
-            ("cancelled", console.moment(contract.cancelled_at)),
-            ("roles", ", ".join(role.lower() for role in agreed.roles)),
-            ("networks", ", ".join(agreed.networks)),
-            ("patients", ", ".join(agreed.scope.patients) or "all"),
-            ("registrants", ", ".join(agreed.scope.registrants) or "all"),
-            ("modalities", ", ".join(agreed.scope.modalities) or "all"),
-            ("capacity", capacity_text(agreed.capacity_bytes, usage)),
-            ("tariff", agreed.tariff or "none: free of charge"),
-            ("payment", "no condition" if agreed.payment is None else agreed.payment.lower()),
-        ],
-    )
-    console.table(
-        "Apparatuses",
-        ("id", "AE title", "modality", "address"),
-        [(a.apparatus_id, a.ae_title, a.modality, terms.address(a)) for a in agreed.apparatuses],
-    )
-    if contract.credentials:
-        console.table(
-            "Credentials",
-            ("id", "kind", "label", "issued", "expires", "revoked"),
-            [
-                (
-                    each.credential_id,
-                    each.kind.lower(),
-                    each.label,
-                    console.moment(each.issued_at),
-                    console.moment(each.expires_at),
-                    "yes" if each.revoked else "",
-                )
-                for each in contract.credentials
-            ],
-        )
-
-
-def state(contract: Contract) -> str:
-    """How far a contract is in its life."""
-    if not contract.live:
-        return "cancelled"
-    return "active" if contract.activated_at else "contracted"
-
-
-def capacity_text(allocated: int | None, usage: Usage) -> str:
-    """The capacity in use beside the allocated one, and the share of it."""
-    used = f"{console.bytes_text(usage.bytes)} in use ({usage.images} images)"
-    if allocated is None:
-        return f"{used}, no limit"
-    share = f", {usage.bytes / allocated:.1%}" if allocated else ""
-    return f"{used} of {console.bytes_text(allocated)}{share}"
-
-
-def show_contracts(contracts: Sequence[Contract], json: bool) -> None:
-    """Print contracts, one a line."""
-    if json:
-        for contract in contracts:
-            console.as_json(contract)
-        return
-    console.table(
-        "Subscribers",
-        ("subscriber", "name", "state", "roles", "apparatuses", "since (UTC)"),
-        [
-            (
-                contract.subscriber,
-                contract.terms.name,
-                state(contract),
-                ", ".join(role.lower() for role in contract.terms.roles),
-                ", ".join(f"{a.apparatus_id} ({a.ae_title})" for a in contract.terms.apparatuses),
-                console.moment(contract.contracted_at),
-            )
-            for contract in contracts
-        ],
-    )
+    show_contract(contract, usage)
 
 
 async def carry_out(settings: Settings, *given: commands.Command) -> tuple[Recorded[SubscriberEvent], ...]:

@@ -7,7 +7,7 @@ import typer
 
 from medbus.compose.cli.options import size
 from medbus.schemas.errors import SettingsError
-from medbus.schemas.events import Apparatus, PaymentCondition, Role
+from medbus.schemas.events import Apparatus, Collection, PaymentCondition, Retrieval, Role
 
 ROLES = tuple(role for role in Role if role is not Role.UNSPECIFIED)
 CONDITIONS = tuple(each for each in PaymentCondition if each is not PaymentCondition.UNSPECIFIED)
@@ -55,6 +55,24 @@ PaymentOption = Annotated[
         "confirmed (a payment, and every invoice), none.",
     ),
 ]
+WebhookOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Where results of processing are announced, https; none for nowhere. The secret by which it is "
+        "signed: `medbus subscriber webhook`.",
+    ),
+]
+CollectionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--collect",
+        metavar="APPARATUS=WAY[@EVERY]",
+        help="Ask this apparatus of the contract for new images, and register them. WAY: c-get or c-move (it "
+        "has a host and a port), the URL of a DICOMweb service, or the absolute path of a folder. EVERY: a "
+        "number and s, m, h or d; 5m by default.",
+    ),
+]
 
 
 def role(text: str) -> Role:
@@ -100,6 +118,65 @@ def apparatus(text: str) -> Apparatus:
 def address(apparatus: Apparatus) -> str:
     """Where an apparatus listens; empty if it does not."""
     return "" if apparatus.host is None else f"{apparatus.host}:{apparatus.port}"
+
+
+EVERY_SECONDS = 300
+"""How often images are collected if nothing is said."""
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_COLLECTION = re.compile(r"(?P<id>[^=]+)=(?P<way>.+?)(?:@(?P<number>\d{1,9})(?P<unit>[smhd]))?")
+_BY_DICOM = {"C-GET": Retrieval.C_GET, "C-MOVE": Retrieval.C_MOVE}
+
+
+def collection(text: str) -> Collection:
+    """A collection from APPARATUS=WAY[@EVERY].
+
+    Raises:
+        SettingsError: it is not written so.
+    """
+    match = _COLLECTION.fullmatch(text.strip())
+    way = "" if match is None else match["way"].strip()
+    retrieval = _BY_DICOM.get(way.upper().replace("_", "-"))
+    if retrieval is None:
+        if way.startswith("/"):
+            retrieval = Retrieval.FOLDER
+        elif "://" in way:
+            retrieval = Retrieval.DICOMWEB
+    if match is None or retrieval is None:
+        raise SettingsError(
+            f"{text!r} does not say how images are collected.",
+            "Write APPARATUS=WAY or APPARATUS=WAY@EVERY, as 'A_CT#1=c-get@300s', 'A_CT#1=c-move', "
+            "'A_PACS#1=https://pacs.example/dicom-web@1h' or 'A_US#1=/var/spool/us1@30s'.",
+        )
+    number, unit = match["number"], match["unit"]
+    return Collection(
+        retrieval=retrieval,
+        apparatus_id=match["id"].strip(),
+        address="" if retrieval in _BY_DICOM.values() else way,
+        every_seconds=EVERY_SECONDS if number is None else int(number) * _UNITS[unit],
+    )
+
+
+def way(collection: Collection) -> str:
+    """How images are collected, as an option has it."""
+    return collection.address or collection.retrieval.lower().replace("_", "-")
+
+
+def every(collection: Collection) -> str:
+    """How often images are collected, as an option has it: in the largest unit that divides it."""
+    seconds = collection.every_seconds
+    unit = next(each for each, length in _UNITS.items() if seconds % length == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def collected(collection: Collection) -> str:
+    """A collection as an option has it: APPARATUS=WAY@EVERY."""
+    return f"{collection.apparatus_id}={way(collection)}@{every(collection)}"
+
+
+def webhook(text: str) -> str | None:
+    """Where results are announced; None for nowhere."""
+    return None if text.strip().lower() == NONE else text.strip()
 
 
 def capacity(text: str) -> int | None:

@@ -12,7 +12,8 @@ from medbus.schemas.events import InvoiceLine, Money
 
 
 def contract(made: Contract) -> dict[str, Any]:
-    """A contract: its state, what it entitles to, and how it is paid."""
+    """A contract: its state, what it entitles to, how it is paid, where results are announced, and from where
+    images are collected."""
     terms = made.terms
     return {
         "name": terms.name,
@@ -23,6 +24,16 @@ def contract(made: Contract) -> dict[str, Any]:
         "roles": list(terms.roles),
         "tariff": terms.tariff,
         "payment": terms.payment,
+        "webhook": terms.webhook,
+        "collections": [
+            {
+                "apparatus_id": each.apparatus_id,
+                "retrieval": each.retrieval,
+                "address": each.address,
+                "every_seconds": each.every_seconds,
+            }
+            for each in terms.collections
+        ],
     }
 
 

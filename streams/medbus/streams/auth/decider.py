@@ -16,36 +16,42 @@ The checks come in this order; the first that fails decides:
 | query | image receiving or image sending |
 | delivery to the requester | image receiving |
 | delivery to somebody else | image sending or image receiving; the destination's contract: image receiving |
-| processing | image receiving (what goes elsewhere afterwards is a delivery, with a request of its own) |
+| processing | image receiving, and image registering to keep images; each destination: image receiving |
+| result, cancellation | image receiving; whose processing it is, the gateway checks |
 | print | image sending or image receiving; the device's contract: hard-copy device |
 | software release | vendor |
 | software | software executing, for an apparatus of the contract |
 | activation | none |
 | account | none for the subscriber's own; auditor or manager for another's |
 
-Verification, activation and a look at the account need no payment. Other requests do, where the contract says
-so: PREPAID, that more was paid than was charged; CONFIRMED, that there was a payment since the contract was
-made, and that all invoices are paid. A delivery that is paid in advance is granted for as many images as what
-is left is good for; deliveries at the same time each for as many.
+A processing request must say what is kept and how it is answered, else it is UNDECIDABLE, and name or enclose
+images, else it is OUT_OF_SCOPE. Its destinations are the subscribers that it names, or the requester. Each
+must be able to take the answer, else it is an UNKNOWN_DESTINATION: C_STORE needs an apparatus with host and
+port, WEBHOOK a webhook. The grant is about what lies within the contracts of the requester and of all
+destinations; where images are kept it is limited to the capacity that is left.
+
+Verification, activation, result, cancellation and a look at the account need no payment. Other requests do,
+where the contract says so: PREPAID, that more was paid than was charged; CONFIRMED, that there was a payment
+since the contract was made, and that all invoices are paid. A delivery that is paid in advance is granted for
+as many images as what is left is good for; deliveries at the same time each for as many.
 
 The clock is the request's own time. A decision's identity derives from the request's, so that a request that
 is delivered twice is decided twice with the same id. Usage is what the catalog knows: registrations that run
 at the same time may together go past the capacity, by at most what each was granted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from medbus.projections.accounts import Account, Balance
 from medbus.projections.directory.contract import Contract
-from medbus.schemas import money
 from medbus.schemas.events import (
     AccountRequested,
     ActivationRequested,
+    Answer,
+    CancellationRequested,
     Decision,
     DeliveryRequested,
-    Money,
-    PaymentCondition,
+    Keep,
     PrintRequested,
     ProcessingRequested,
     QueryRequested,
@@ -54,14 +60,17 @@ from medbus.schemas.events import (
     Request,
     RequestAuthorized,
     RequestRejected,
+    ResultRequested,
     Role,
     Scope,
     SoftwareReleaseRequested,
     SoftwareRequested,
     VerificationRequested,
 )
+from medbus.streams.auth import capacity, payment
+from medbus.streams.auth.destinations import elsewhere, recipients, wrong_destination
 from medbus.streams.auth.facts import Facts
-from medbus.streams.auth.identification import Identity, Refusal, apparatus_called, identify, shown
+from medbus.streams.auth.identification import Identity, Refusal, identify
 from medbus.streams.auth.scope import common
 
 NAME = "auth"
@@ -75,13 +84,14 @@ _ROLES: Mapping[type[Request], tuple[Role, ...]] = {
     QueryRequested: _EITHER,
     DeliveryRequested: (Role.IMAGE_RECEIVING,),
     ProcessingRequested: (Role.IMAGE_RECEIVING,),
+    ResultRequested: (Role.IMAGE_RECEIVING,),
+    CancellationRequested: (Role.IMAGE_RECEIVING,),
     PrintRequested: _EITHER,
     SoftwareReleaseRequested: (Role.VENDOR,),
     SoftwareRequested: (Role.SOFTWARE_EXECUTING,),
     ActivationRequested: (),
     AccountRequested: (),
 }
-_WITHOUT_PAYMENT = (VerificationRequested, ActivationRequested, AccountRequested)
 
 
 def decide(facts: Facts, request: Request) -> Decision:
@@ -90,20 +100,18 @@ def decide(facts: Facts, request: Request) -> Decision:
     if isinstance(identity, Refusal):
         return rejected(request, identity)
     contract = identity.contract
-    refusal = _wrong_role(contract, request) or _wrong_destination(contract, facts, request)
+    refusal = _wrong_role(contract, request) or wrong_destination(contract, facts, request)
     if refusal is not None:
         return rejected(request, refusal)
     scope = _scope(contract, facts, request)
     if isinstance(scope, Refusal):
         return rejected(request, scope)
-    refusal = _unpaid(contract, facts, request)
+    refusal = payment.unpaid(contract, facts, request)
     if refusal is not None:
         return rejected(request, refusal)
-    max_bytes = None
-    if isinstance(request, RegistrationRequested) and contract.terms.capacity_bytes is not None:
-        max_bytes = contract.terms.capacity_bytes - facts.used_bytes
-        if max_bytes <= 0:
-            return rejected(request, _full(contract, facts))
+    max_bytes = capacity.left(contract, facts, request)
+    if isinstance(max_bytes, Refusal):
+        return rejected(request, max_bytes)
     return RequestAuthorized(
         meta=request.meta.caused(
             KIND, source=NAME, occurred_at=request.meta.occurred_at, actor=contract.subscriber
@@ -115,7 +123,7 @@ def decide(facts: Facts, request: Request) -> Decision:
         scope=scope,
         max_bytes=max_bytes,
         used_bytes=None if max_bytes is None else facts.used_bytes,
-        max_images=_covered(contract, facts, request),
+        max_images=payment.covered(contract, facts, request),
         expires_at=_expiry(facts, request),
     )
 
@@ -137,73 +145,66 @@ def rejected(request: Request, refusal: Refusal) -> RequestRejected:
 def _wrong_role(contract: Contract, request: Request) -> Refusal | None:
     needed = _ROLES.get(type(request))
     if needed is None:
-        return Refusal(
-            reason=RejectionReason.UNDECIDABLE,
-            detail=f"The service has no rule for {type(request).__name__}. Update the service.",
-            subscriber=contract.subscriber,
-        )
-    if isinstance(request, DeliveryRequested) and _elsewhere(contract, request):
+        return _without_rule(contract, type(request).__name__)
+    if isinstance(request, ProcessingRequested):
+        if request.keep is Keep.UNSPECIFIED:
+            return _without_rule(contract, "what is to be kept (keep) of this processing request")
+        if request.answer is Answer.UNSPECIFIED:
+            return _without_rule(contract, "how the results are to reach their destinations (answer)")
+    if isinstance(request, DeliveryRequested) and elsewhere(contract, request):
         needed = _EITHER
     if isinstance(request, AccountRequested) and request.account not in (None, contract.subscriber):
         needed = (Role.AUDITOR, Role.MANAGER)
-    if not needed or any(role in contract.terms.roles for role in needed):
-        return None
+    if needed and not any(role in contract.terms.roles for role in needed):
+        return _lacking(contract, " or ".join(needed))
+    if capacity.keeps(request) and Role.IMAGE_REGISTERING not in contract.terms.roles:
+        return _lacking(contract, f"{Role.IMAGE_REGISTERING}, without which no image can be kept")
+    return None
+
+
+def _without_rule(contract: Contract, what: str) -> Refusal:
+    return Refusal(
+        reason=RejectionReason.UNDECIDABLE,
+        detail=f"The service has no rule for {what}. Update the service.",
+        subscriber=contract.subscriber,
+    )
+
+
+def _lacking(contract: Contract, role: str) -> Refusal:
     return Refusal(
         reason=RejectionReason.WRONG_ROLE,
-        detail=f"The contract of {contract.subscriber} lacks the role {' or '.join(needed)}. "
+        detail=f"The contract of {contract.subscriber} lacks the role {role}. "
         "Let the service's manager change the contract.",
         subscriber=contract.subscriber,
     )
 
 
-def _wrong_destination(contract: Contract, facts: Facts, request: Request) -> Refusal | None:
-    match request:
-        case DeliveryRequested(destination=str(destination)):
-            where = facts.destination
-            if where is None or where.apparatus.host is None or where.apparatus.port is None:
-                problem = "is no apparatus of a subscriber with a host and a port"
-            elif where.apparatus.ae_title != destination.strip(" "):
-                problem = "is not what was looked up"
-            elif not where.contract.live:
-                problem = "belongs to a contract that was cancelled"
-            elif Role.IMAGE_RECEIVING not in where.contract.terms.roles:
-                problem = "belongs to a contract without the role IMAGE_RECEIVING"
-            else:
-                return None
-            name = destination
-        case PrintRequested(device=name):
-            device = facts.device
-            if device is not None and device.live and Role.HARD_COPY_DEVICE in device.terms.roles:
-                return None
-            problem = "is no subscriber with the role HARD_COPY_DEVICE"
-        case SoftwareRequested(apparatus_id=apparatus_id):
-            if any(each.apparatus_id == apparatus_id for each in contract.terms.apparatuses):
-                return None
+def _scope(contract: Contract, facts: Facts, request: Request) -> Scope | Refusal:
+    """What both the requester and those who get the images may have, of what is asked for: neither side gets
+    the other more than its own contract says."""
+    scope: Scope | None = contract.terms.scope
+    others: Sequence[Contract] = ()
+    if isinstance(request, ProcessingRequested):
+        if request.images.empty:
             return Refusal(
                 reason=RejectionReason.OUT_OF_SCOPE,
-                detail=f"{shown(apparatus_id)} is no apparatus of {contract.subscriber}. "
-                "Let the service's manager add it to the contract.",
+                detail="The request names no image, series or study, and encloses none. "
+                "Say which images are to be processed.",
                 subscriber=contract.subscriber,
             )
-        case _:
-            return None
-    return Refusal(
-        reason=RejectionReason.UNKNOWN_DESTINATION,
-        detail=f"{shown(name)} {problem}. Check the name, or let the service's manager enter it.",
-        subscriber=contract.subscriber,
-    )
-
-
-def _scope(contract: Contract, facts: Facts, request: Request) -> Scope | Refusal:
-    if not isinstance(request, DeliveryRequested):
-        return contract.terms.scope
-    asked = Scope(patients=request.patients, registrants=request.registrants, modalities=request.modalities)
-    scope = common(contract.terms.scope, asked)
+        others = recipients(contract, facts, request)
+    if isinstance(request, DeliveryRequested):
+        asked = Scope(
+            patients=request.patients, registrants=request.registrants, modalities=request.modalities
+        )
+        scope = common(contract.terms.scope, asked)
+        if request.destination is not None and facts.destination is not None:
+            others = (facts.destination.contract,)
     whose = contract
-    if scope is not None and request.destination is not None and facts.destination is not None:
-        # Neither side gets the other more than its own contract says.
-        whose = facts.destination.contract
-        scope = common(scope, whose.terms.scope)
+    for each in others:
+        if scope is not None:
+            whose = each
+            scope = common(scope, each.terms.scope)
     if scope is None:
         return Refusal(
             reason=RejectionReason.OUT_OF_SCOPE,
@@ -212,69 +213,6 @@ def _scope(contract: Contract, facts: Facts, request: Request) -> Scope | Refusa
             subscriber=contract.subscriber,
         )
     return scope
-
-
-def _unpaid(contract: Contract, facts: Facts, request: Request) -> Refusal | None:
-    if contract.terms.payment is None or isinstance(request, _WITHOUT_PAYMENT):
-        return None
-    account = facts.account or Account(subscriber=contract.subscriber)
-    balance = _balance(facts)
-    match contract.terms.payment:
-        case PaymentCondition.PREPAID:
-            if balance.paid > balance.charged:
-                return None
-            what = f"has {_shown(balance.left)} left, and pays in advance"
-        case PaymentCondition.CONFIRMED:
-            if account.paid_at is None or account.paid_at < contract.contracted_at:
-                what = "has not paid yet since the contract was made"
-            elif balance.invoiced > balance.paid:
-                what = f"has invoices of {_shown(balance.due)} to pay"
-            else:
-                return None
-        case _:
-            what = "must pay in a way that this version of the service does not know"
-    return Refusal(
-        reason=RejectionReason.PAYMENT_REQUIRED,
-        detail=f"Payment required: {contract.subscriber} {what}. Pay, and ask again.",
-        subscriber=contract.subscriber,
-    )
-
-
-def _covered(contract: Contract, facts: Facts, request: Request) -> int | None:
-    """How many images what was paid in advance is good for; None for no limit."""
-    price = facts.delivery_price
-    if (
-        contract.terms.payment is not PaymentCondition.PREPAID
-        or not isinstance(request, DeliveryRequested)
-        or price is None
-        or price.minor_units == 0
-    ):
-        return None
-    return max(1, _balance(facts).left.minor_units // price.minor_units)
-
-
-def _balance(facts: Facts) -> Balance:
-    """The sums of the account in the currency of the price list."""
-    balances = () if facts.account is None else facts.account.balances
-    found = [each for each in balances if each.currency == facts.currency]
-    return found[0] if found else Balance(currency=facts.currency or "")
-
-
-def _shown(amount: Money) -> str:
-    return money.text_of(amount) if amount.currency else "nothing"
-
-
-def _full(contract: Contract, facts: Facts) -> Refusal:
-    return Refusal(
-        reason=RejectionReason.NO_CAPACITY_LEFT,
-        detail=f"{contract.subscriber} has registered {facts.used_bytes} of {contract.terms.capacity_bytes} "
-        "bytes. Let the service's manager raise the capacity.",
-        subscriber=contract.subscriber,
-    )
-
-
-def _elsewhere(contract: Contract, request: DeliveryRequested) -> bool:
-    return request.destination is not None and apparatus_called(contract.terms, request.destination) is None
 
 
 def _apparatus_id(identity: Identity, request: Request) -> str | None:

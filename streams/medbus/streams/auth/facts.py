@@ -1,5 +1,6 @@
 """What a decision rests on, beside the request."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from medbus.projections.accounts import Account
@@ -24,6 +25,8 @@ class Facts(Value):
             last.
         destination: the apparatus at which a delivery is aimed, if it has a host and a port and its contract
             is live.
+        recipients: the contracts, by subscriber id and in whatever state, of those to which the results of a
+            processing request are to go.
         device: the contract of the hard-copy device at which a print is aimed.
         account: the account of the contract that the evidence points to, where it must have been paid.
         currency: in which that contract's price list is.
@@ -36,6 +39,7 @@ class Facts(Value):
     certificate: Contract | None = None
     ae_title: Contract | None = None
     destination: Destination | None = None
+    recipients: Mapping[str, Contract] = {}
     device: Contract | None = None
     account: Account | None = None
     currency: str | None = None

@@ -16,10 +16,12 @@ from medbus.schemas.events import (
     FeeKind,
     Money,
     PrintRequested,
-    RegistrationRequested,
+    ProcessingRequested,
     Request,
     Terms,
 )
+from medbus.streams.auth.capacity import registers
+from medbus.streams.auth.destinations import MOST_RECIPIENTS
 from medbus.streams.auth.facts import Destination, Facts
 from medbus.streams.auth.identification import pointed_at
 
@@ -67,7 +69,9 @@ class Lookup:
                 currency=None if terms.tariff is None else await self._accounts.currency(terms.tariff),
                 delivery_price=await self._delivery_price(request, terms),
             )
-        if isinstance(request, RegistrationRequested) and terms.capacity_bytes is not None:
+        if isinstance(request, ProcessingRequested):
+            facts = msgspec.structs.replace(facts, recipients=await self._recipients(request))
+        if registers(request) and terms.capacity_bytes is not None:
             usage = await self._images.usage(contract.subscriber)
             facts = msgspec.structs.replace(facts, used_bytes=usage.bytes)
         return facts
@@ -94,3 +98,9 @@ class Lookup:
             return None
         found = await self._directory.destination(request.destination.strip(" "))
         return None if found is None else Destination(contract=found[0], apparatus=found[1])
+
+    async def _recipients(self, request: ProcessingRequested) -> dict[str, Contract]:
+        """Of no more subscribers than there may be: a request with more is refused anyway."""
+        names = dict.fromkeys(request.destinations[:MOST_RECIPIENTS])
+        found = {name: await self._directory.contract(name) for name in names}
+        return {name: contract for name, contract in found.items() if contract is not None}

@@ -6,6 +6,7 @@ a command that is given again finds its event in the state and leads to nothing.
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from uuid import UUID
 
 from medbus.projections.directory import contract as directory
@@ -32,7 +33,7 @@ from medbus.streams.contracts.commands import (
     IssueCredential,
     RevokeCredential,
 )
-from medbus.streams.contracts.terms import InvalidTerms, checked, subscriber_id
+from medbus.streams.contracts.terms import InvalidTerms, checked, folders, subscriber_id, within
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -46,7 +47,7 @@ class ContractExists(MedbusError):
 
 
 class AlreadyTaken(MedbusError):
-    """An AE title or a credential belongs to another contract."""
+    """An AE title, a credential or a folder belongs to another contract."""
 
 
 class InvalidCredential(MedbusError):
@@ -230,6 +231,12 @@ def _not_taken(state: State, subscriber: str, terms: Terms) -> None:
                     f"The AE title {apparatus.ae_title} belongs to {other.subscriber} "
                     f"({apparatus.apparatus_id}).",
                     "AE titles are unique among all subscribers: take another one.",
+                )
+        for folder, wanted_folder in product(folders(other.terms.collections), folders(terms.collections)):
+            if within(folder, wanted_folder):
+                raise AlreadyTaken(
+                    f"The images in {folder} are collected for {other.subscriber} already.",
+                    "Give each subscriber a folder of its own.",
                 )
 
 
