@@ -95,6 +95,7 @@ def billable(count: int, subscribers: int = 20) -> Iterator[Event]:
                     images=2,
                     bytes=1_048_576,
                     milliseconds=700,
+                    results=2,
                 )
             case 2:
                 yield SoftwareRun(

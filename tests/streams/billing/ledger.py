@@ -159,6 +159,7 @@ class Ledger:
         size: int = 0,
         sessions: int = 0,
         milliseconds: int = 0,
+        results: int = 1,
     ) -> Record:
         """A processing request is done."""
         return self.write(
@@ -172,6 +173,7 @@ class Ledger:
                 images=images,
                 bytes=size,
                 milliseconds=milliseconds,
+                results=results,
             ),
         )
 

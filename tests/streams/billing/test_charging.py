@@ -88,9 +88,14 @@ def test_processing_is_charged_by_all_that_the_list_names(ledger: Ledger) -> Non
     ]
 
 
-def test_what_was_not_done_is_not_charged(ledger: Ledger) -> None:
-    ledger.processed(2)
+def test_results_that_were_there_already_cost_what_a_request_costs(ledger: Ledger) -> None:
+    ledger.processed(2, results=5)
     assert shown(ledger.charged()[1:]) == [("PROCESSING_FIXED", 1, "1.5", 1, 150)]
+
+
+def test_what_was_not_done_is_not_charged(ledger: Ledger) -> None:
+    ledger.processed(2, results=0)
+    assert ledger.charged()[1:] == []
 
 
 def test_an_item_may_have_a_price_of_its_own() -> None:

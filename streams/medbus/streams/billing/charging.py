@@ -92,7 +92,8 @@ def _counted(event: Billable, record: Record) -> Iterable[tuple[FeeKind, int, st
         case SubscriberContracted():
             yield FeeKind.SUBSCRIPTION, 1, "", None
         case ProcessingCompleted(processing_type=item):
-            yield FeeKind.PROCESSING_FIXED, 1, item, None
+            # Whoever gets nothing, because all of it failed or was cancelled, pays nothing for having asked.
+            yield FeeKind.PROCESSING_FIXED, min(1, event.results), item, None
             yield FeeKind.PROCESSING_IMAGE, event.images, item, None
             yield FeeKind.PROCESSING_BYTE, event.bytes, item, None
             yield FeeKind.PROCESSING_SESSION, event.sessions, item, None

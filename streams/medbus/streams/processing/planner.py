@@ -31,6 +31,9 @@ STALL_SECONDS = 300.0
 """Shorter than all tries together: while the catalogs lag behind, it is begun again and nothing is given
 up."""
 
+LINGER_SECONDS = 0.1
+"""Most decisions are on other requests: they are looked through together."""
+
 DELAYS = (1.0, 5.0, 15.0)
 
 
@@ -152,5 +155,6 @@ def processor(planner: Planner) -> Processor:
         refuse=refuse,
         delays=DELAYS,
         in_flight=1,
+        linger=LINGER_SECONDS,
         stall_seconds=STALL_SECONDS,
     )

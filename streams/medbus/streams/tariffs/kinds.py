@@ -56,7 +56,9 @@ COUNTING: Mapping[FeeKind, Counting] = MappingProxyType(
         FeeKind.CONNECTION: _each(
             "conversation", "for each conversation that is granted something, but not to see the account"
         ),
-        FeeKind.PROCESSING_FIXED: _each("request", _PROCESSED, items=True),
+        FeeKind.PROCESSING_FIXED: _each(
+            "request", "when a processing request is done and something came of it", items=True
+        ),
         FeeKind.PROCESSING_IMAGE: _each("image", _PROCESSED, items=True),
         FeeKind.PROCESSING_BYTE: _amount("byte", _PROCESSED, items=True),
         FeeKind.PROCESSING_SESSION: _each("session", _PROCESSED, items=True),
