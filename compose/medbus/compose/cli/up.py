@@ -55,7 +55,7 @@ async def _up(service: Service) -> None:
 def tell_component(component: str, state: str, detail: str) -> None:
     """Print a change of a component's state."""
     line = Text(f"{datetime.now(UTC):%H:%M:%S} ", style="dim")
-    line.append(f"{component:<16} ", style="bold")
+    line.append(f"{component:<18} ", style="bold")
     line.append(f"{state:<11}", style=STYLES.get(state, ""))
     line.append(detail)
     console.out.print(line, soft_wrap=True)

@@ -2,16 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
-from medbus.blobs import BlobError, BlobStore
+from medbus.blobs import BlobStore
 from medbus.bus import Bus
-from medbus.gateways.dicom import transcoding
-from medbus.gateways.dicom.outgoing import Counts, Outgoing, Outlet, Requester, Retrieved, Unreachable
-from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, is_warning
+from medbus.gateways.dicom.outgoing import Counts, Outlet, Requester, Retrieved, Unreachable
+from medbus.gateways.dicom.preparing import NotDelivered, Pipeline, Preparation, check
+from medbus.gateways.dicom.status import SUCCESS, Code, Outcome
 from medbus.gateways.grants import CANCELLED, Clock, Exhausted, Grant, Rejected, Undecided
 from medbus.projections.images import StoredImage
 from medbus.schemas.errors import BusError
@@ -19,44 +16,12 @@ from medbus.schemas.events import Channel, DeliveryFailed, Event, ImageDelivered
 
 log = logging.getLogger(__name__)
 
-LARGEST_IN_MEMORY = 64 * 1024 * 1024
-"""Bytes: a larger data set is streamed from the blob store, and is not converted."""
-
 _PUBLISHED_TOGETHER = 50
 _PUBLISH_TIMEOUT = 60.0
 
 
-class NotDelivered(Exception):
-    """An image did not arrive."""
-
-    def __init__(self, reason: str, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class ContractEnded(Exception):
     """A contract was cancelled before an image went out."""
-
-
-class Preparation:
-    """An image that is being read from the blob store, and converted where need be.
-
-    Args:
-        work: gives the image; what it enters into the stack is left at the end.
-    """
-
-    def __init__(self, work: Callable[[AsyncExitStack], Coroutine[Any, Any, Outgoing]]) -> None:
-        self._stack = AsyncExitStack()
-        self.outgoing = asyncio.create_task(work(self._stack))
-
-    async def end(self) -> None:
-        """Let go of the image, however far it has come."""
-        if not self.outgoing.done():
-            self.outgoing.cancel()
-            await asyncio.wait((self.outgoing,))
-        if not self.outgoing.cancelled():
-            self.outgoing.exception()  # whoever wanted the image has seen it
-        await self._stack.aclose()
 
 
 class Delivery:
@@ -141,17 +106,13 @@ class Delivery:
         An outlet that breaks fails the image that was on its way and all that follow; so does a contract that
         is cancelled, from the next image on.
         """
-        following: Preparation | None = None
+        pipeline = Pipeline(images, outlet, self._blobs, originator=self._originator)
         try:
             for index, image in enumerate(images):
                 if self.cancelled:
                     return
-                current = following or self._begin(image, outlet)
-                following = None
-                if index + 1 < len(images):
-                    following = self._begin(images[index + 1], outlet)
                 try:
-                    await self._deliver(image, current, outlet)
+                    await self._deliver(image, pipeline.take(), outlet)
                 except ContractEnded:
                     await self.give_up(images[index:], CANCELLED)
                     return
@@ -160,8 +121,7 @@ class Delivery:
                     return
                 await self._requester.pending(self.counts)
         finally:
-            if following is not None:
-                await following.end()
+            await pipeline.end()
 
     async def give_up(self, images: Sequence[StoredImage], reason: str) -> None:
         """Count images as failed because they can't be sent."""
@@ -195,10 +155,7 @@ class Delivery:
             return Retrieved(outcome, counts, failed)
         return Retrieved(Outcome(Code.SUBOPERATIONS_COMPLETE_WITH_FAILURES), counts, failed)
 
-    def _begin(self, image: StoredImage, outlet: Outlet) -> "Preparation":
-        return Preparation(lambda stack: self._prepare(image, outlet, stack))
-
-    async def _deliver(self, image: StoredImage, prepared: "Preparation", outlet: Outlet) -> None:
+    async def _deliver(self, image: StoredImage, prepared: Preparation, outlet: Outlet) -> None:
         try:
             grant = await self._grant(image)
             outgoing = await prepared.outgoing
@@ -206,7 +163,7 @@ class Delivery:
                 raise ContractEnded
             grant.take(outgoing.size)
             outcome = await outlet.store(outgoing)
-            _check(outcome)
+            check(outcome)
         except NotDelivered as error:
             self._fail(image, error)
             return
@@ -249,39 +206,6 @@ class Delivery:
                 raise NotDelivered(f"the grant expired: {error.message}") from error
         return grant
 
-    async def _prepare(self, image: StoredImage, outlet: Outlet, stack: AsyncExitStack) -> Outgoing:
-        stored = image.blob.transfer_syntax_uid
-        accepted = outlet.accepts(image.sop_class_uid)
-        if not accepted:
-            raise NotDelivered("the recipient does not take this SOP class", Code.SOP_CLASS_NOT_SUPPORTED)
-        syntax = transcoding.target(stored, accepted)
-        if syntax is None:
-            raise NotDelivered(f"the recipient takes no transfer syntax that {stored} becomes")
-        outgoing = Outgoing(
-            sop_class_uid=image.sop_class_uid,
-            sop_instance_uid=image.sop_instance_uid,
-            transfer_syntax_uid=syntax,
-            size=image.blob.size,
-            content=lambda: self._blobs.blocking.stream(image.blob.digest),
-            originator=self._originator,
-        )
-        try:
-            if image.blob.size <= LARGEST_IN_MEMORY:
-                if syntax == stored:
-                    view = await stack.enter_async_context(self._blobs.view(image.blob.digest))
-                    return replace(outgoing, content=view)
-                data = await self._blobs.read(image.blob.digest)
-                data = await asyncio.to_thread(transcoding.convert, data, stored, syntax)
-                return replace(outgoing, content=data, size=len(data))
-        except BlobError as error:
-            log.exception("%s can't be sent", image.sop_instance_uid)
-            raise NotDelivered("the stored image can't be read") from error
-        except transcoding.NotConvertible as error:
-            raise NotDelivered(error.message) from error
-        if syntax != stored:
-            raise NotDelivered(f"{image.blob.size} bytes are too many to convert from {stored}")
-        return outgoing
-
     def _over(self, grant: Grant) -> bool:
         return grant.ended or (self._recipient is not None and self._contract_cancelled(self._recipient))
 
@@ -316,9 +240,3 @@ class Delivery:
         if self._events and (everything or len(self._events) >= _PUBLISHED_TOGETHER):
             self._publishing.append(asyncio.create_task(self._bus.publish_all(self._events)))
             self._events = []
-
-
-def _check(outcome: Outcome) -> None:
-    if outcome.code != Code.SUCCESS and not is_warning(outcome.code):
-        said = f"the recipient answered {outcome.code:04X}H {outcome.comment}"
-        raise NotDelivered(said.rstrip(), outcome.code)

@@ -4,19 +4,35 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydicom.dataset import Dataset
 
 from medbus.gateways.dicom.presentation import UNCOMPRESSED
 from medbus.gateways.dicom.status import Outcome
-from medbus.projections.images import StoredImage
+from medbus.schemas.events import Blob
 
 CONTEXTS_PER_ASSOCIATION = 128
 """Presentation context ids are the odd numbers to 255 (PS3.8 9.3.2.2)."""
 
 Contexts = Sequence[tuple[str, Sequence[str]]]
 """SOP classes, each with transfer syntaxes; one pair for each presentation context."""
+
+
+class Storable(Protocol):
+    """An image in the blob store."""
+
+    @property
+    def sop_class_uid(self) -> str: ...
+
+    @property
+    def sop_instance_uid(self) -> str: ...
+
+    @property
+    def blob(self) -> Blob: ...
+
+
+S = TypeVar("S", bound=Storable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +84,10 @@ class Unreachable(Exception):
     """A peer does not answer, refuses the association, or left it."""
 
 
+class NothingAccepted(Unreachable):
+    """A peer answers, but takes none of the SOP classes that were proposed."""
+
+
 class Outlet(Protocol):
     """An association under which images can be sent."""
 
@@ -116,16 +136,16 @@ class Requester(Protocol):
         """Whether it asked to stop (C-CANCEL), or is gone."""
 
 
-def batches(images: Sequence[StoredImage]) -> list[tuple[list[StoredImage], list[tuple[str, list[str]]]]]:
+def batches(images: Sequence[S]) -> list[tuple[list[S], list[tuple[str, list[str]]]]]:
     """Images that fit into one association each, with the presentation contexts to propose.
 
     Every SOP class gets a context for each transfer syntax that its images are stored in, and one for each
     that any image can be converted to.
     """
-    classes: dict[str, list[StoredImage]] = {}
+    classes: dict[str, list[S]] = {}
     for image in images:
         classes.setdefault(image.sop_class_uid, []).append(image)
-    found: list[tuple[list[StoredImage], list[tuple[str, list[str]]]]] = []
+    found: list[tuple[list[S], list[tuple[str, list[str]]]]] = []
     for uid, members in classes.items():
         syntaxes = dict.fromkeys([image.blob.transfer_syntax_uid for image in members] + list(UNCOMPRESSED))
         contexts = [(uid, [syntax]) for syntax in syntaxes]

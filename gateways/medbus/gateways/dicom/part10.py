@@ -71,8 +71,20 @@ class FileMeta(Value):
     guessed: bool = False
 
 
-def preamble(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble, prefix and file meta information: written before a data set, they make it a DICOM file."""
+def preamble(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    sending_ae_title: str | None = None,
+    receiving_ae_title: str | None = None,
+) -> bytes:
+    """Preamble, prefix and file meta information: written before a data set, they make it a DICOM file.
+
+    Args:
+        sop_class_uid, sop_instance_uid, transfer_syntax_uid: of the data set.
+        sending_ae_title, receiving_ae_title: of whom it comes from and whom it is for; None: it does not say.
+    """
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = UID(sop_class_uid)
@@ -80,6 +92,10 @@ def preamble(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    if sending_ae_title is not None:
+        meta.SendingApplicationEntityTitle = sending_ae_title
+    if receiving_ae_title is not None:
+        meta.ReceivingApplicationEntityTitle = receiving_ae_title
     file = DicomBytesIO()
     file.write(bytes(128) + _PREFIX)
     write_file_meta_info(file, meta)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medbus.bus.settings import DEFAULT_PREFIX
 from medbus.gateways.dicom.limits import ACSE_TIMEOUT, MAXIMUM_ASSOCIATIONS
-from medbus.gateways.dicom.storing import PUBLISH_TIMEOUT
+from medbus.gateways.dicom.registrar import PUBLISH_TIMEOUT
 from medbus.gateways.grants import DECISION_TIMEOUT
 
 DEFAULT_AE_TITLE = "MEDBUS"

@@ -70,6 +70,10 @@ class Refused(MedbusError):
         return Outcome.refused(self.code, self.message)
 
 
+class Postponed(Refused):
+    """The same can't be done now, but perhaps later: the blob store, the catalog or the log is away."""
+
+
 class Unanswerable(MedbusError):
     """Nobody knows whether a request was carried out, so it can be neither confirmed nor refused.
 

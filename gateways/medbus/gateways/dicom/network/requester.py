@@ -17,7 +17,7 @@ from medbus.gateways.dicom.network import negotiation
 from medbus.gateways.dicom.network.association import Association, Message
 from medbus.gateways.dicom.network.connection import Connection
 from medbus.gateways.dicom.network.provider import Ended, Provider
-from medbus.gateways.dicom.outgoing import Address, Contexts, Outgoing, Unreachable
+from medbus.gateways.dicom.outgoing import Address, Contexts, NothingAccepted, Outgoing, Unreachable
 from medbus.gateways.dicom.status import Code, Outcome
 from medbus.gateways.dicom.upper.pdu import AssociateAccept, AssociateReject, ReleaseRequest
 from medbus.gateways.dicom.upper.states import Event
@@ -192,7 +192,7 @@ class Requester:
         agreed = negotiation.outcome(proposed, answer)
         if not agreed.contexts:
             provider.abort()
-            raise Unreachable("accepted none of the presentation contexts")
+            raise NothingAccepted("accepted none of the presentation contexts")
         return Association(
             provider,
             agreed.contexts,
