@@ -18,16 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import trustme
 from tests import synthetic
+from tests.compose.commands import command
 from tests.running_service import RunningService, medbus
 
 from medbus.bus import Bus
-from medbus.compose.cli.app import main
 from medbus.compose.cli.options import bootstrap
 from medbus.schemas.events import FeeCharged, FeeKind, Meta, Money, Origin
 
@@ -53,32 +53,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         assert running.stop() == 0
     finally:
         running.close()
-
-
-class Told(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-
-def command(home: Path, *arguments: str) -> Told:
-    """Run the `medbus` command against a home, in this process."""
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
-    code: str | int | None = 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDBUS_HOME", str(home))
-        patch.setattr(sys, "argv", ["medbus", *arguments])
-        patch.setattr(sys, "stdout", streams[0])
-        patch.setattr(sys, "stderr", streams[1])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    assert isinstance(code, int)
-    out, err = (stream.buffer.getvalue().decode() for stream in streams)
-    return Told(code, out, err)
 
 
 def run(service: RunningService, *arguments: str) -> str:

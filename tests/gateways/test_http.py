@@ -33,6 +33,7 @@ async def url(kafka: str, bus: Bus, tmp_path: Path) -> AsyncIterator[str]:
         bootstrap=kafka,
         prefix=bus.prefix,
         database=f"sqlite+aiosqlite:///{tmp_path}/catalog.sqlite",
+        blobs=(tmp_path / "blobs").as_uri(),
         port=0,
         grace=1,
     )

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     tls_outgoing_ca: Path | None = Field(None, description="CA of peers; what is sent to them goes over TLS.")
     http_host: str = Field("127.0.0.1", description="Address at which the HTTP gateway listens.")
     http_port: int = Field(8080, ge=0, le=65535, description="Its port; 0 to choose one.")
+    http_image_bytes: int = Field(
+        4 * 1024**3, ge=1, description="Most bytes of an image that comes with a request for processing."
+    )
+    http_body_bytes: int = Field(16 * 1024**3, ge=1, description="Most bytes of such a request in all.")
     decision_seconds: float = Field(5.0, gt=0, description="How long a gateway waits for a decision.")
     auth_workers: int = Field(1, ge=1, le=64, description="How many processes decide requests.")
     billing_workers: int = Field(1, ge=1, le=64, description="How many processes charge fees.")
@@ -70,6 +74,9 @@ class Settings(BaseSettings):
         None,
         description="File with the key from which the secrets of subscribers' webhooks derive; "
         "else webhook.key in the home, made at first use.",
+    )
+    collector_netrc: Path | None = Field(
+        None, description="File with names and passwords of the DICOMweb servers that are asked, by host."
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="How much is logged.")
 

@@ -38,7 +38,7 @@ from medbus.compose.settings import Settings
 from medbus.schemas.errors import MedbusError, SettingsError
 
 if TYPE_CHECKING:
-    from medbus.gateways.collector.settings import Settings as CollectorSettings
+    from medbus.gateways.collector import Settings as CollectorSettings
 
 log = logging.getLogger("medbus.worker")
 
@@ -144,14 +144,14 @@ async def results(settings: Settings, name: str, ready: Ready, stop: asyncio.Eve
 
 async def collector(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Collect new images from subscribers that agreed to it."""
-    from medbus.gateways.collector import collector as collecting
+    from medbus.gateways import collector as collecting
 
     await collecting.run(collector_settings(settings, name), stop, lambda: ready(""))
 
 
-def collector_settings(settings: Settings, source: str) -> "CollectorSettings":
+def collector_settings(settings: Settings, source: str = COLLECTOR) -> "CollectorSettings":
     """What a collector needs to know."""
-    from medbus.gateways.collector.settings import Settings as CollectorSettings
+    from medbus.gateways.collector import Settings as CollectorSettings
 
     return CollectorSettings(
         bootstrap=kafka(settings),
@@ -160,6 +160,7 @@ def collector_settings(settings: Settings, source: str) -> "CollectorSettings":
         prefix=settings.prefix,
         ae_title=settings.ae_title,
         tls_outgoing=settings.tls_outgoing_ca,
+        netrc=settings.collector_netrc,
         source=source,
         decision_timeout=settings.decision_seconds,
     )
@@ -201,18 +202,32 @@ async def gateway_dicom(settings: Settings, name: str, ready: Ready, stop: async
 async def gateway_http(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Answer a schema registry's read calls, subscribers and payment providers."""
     from medbus.gateways.http import gateway
+    from medbus.gateways.http.upload import Limits
 
     chosen = gateway.Settings(
         bootstrap=kafka(settings),
         database=settings.database_url,
+        blobs=settings.blobs_url,
         prefix=settings.prefix,
         host=settings.http_host,
         port=settings.http_port,
         source=name,
         decision_timeout=settings.decision_seconds,
         payment_secrets=secrets(settings.payment_secrets),
+        uploads=Limits(part_bytes=settings.http_image_bytes, body_bytes=settings.http_body_bytes),
     )
-    await gateway.run(chosen, stop=stop, ready=ready)
+    await gateway.run(chosen, stop=stop, ready=ready, check=inputs)
+
+
+def inputs(processing_type: str, parameters: Mapping[str, str]) -> int:
+    """How many inputs a processing type takes.
+
+    Raises:
+        InvalidParameter: there is no such type, or its parameters are not what they may be.
+    """
+    from medbus.streams.processing.asked import asked  # not before somebody asks: it brings in much
+
+    return asked(processing_type, parameters).operation.inputs
 
 
 COMPONENTS: Mapping[str, Callable[[Settings, str, Ready, asyncio.Event], Awaitable[None]]] = {

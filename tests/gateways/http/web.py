@@ -1,7 +1,7 @@
 """A service around one HTTP gateway: real Kafka, real catalogs, and an auth worker that really decides."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ from medbus.schemas.events import (
 from medbus.schemas.topics import REQUESTS, Topic
 from medbus.streams.contracts import commands
 from medbus.streams.contracts.service import ContractService
+from medbus.streams.processing.asked import asked
 
 E = TypeVar("E", bound=Event)
 
@@ -79,14 +80,21 @@ class Web:
         json: object = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        method: str | None = None,
+        files: Sequence[tuple[str, Any]] | None = None,
     ) -> Answer:
-        """GET, or POST where there is a body."""
+        """GET, or POST where there is a body, or another method. What is not JSON is given as bytes."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        method = "GET" if json is None and content is None else "POST"
-        response = await self.client.request(method, path, json=json, content=content, headers=sent)
-        return Answer(response.status_code, response.json(), response.headers)
+        method = method or ("GET" if json is None and content is None and files is None else "POST")
+        response = await self.client.request(
+            method, path, json=json, content=content, files=files, headers=sent
+        )
+        is_json = "json" in response.headers.get("content-type", "")
+        return Answer(
+            response.status_code, response.json() if is_json else response.content, response.headers
+        )
 
     async def report(self, body: bytes, secret: str = SECRET) -> Answer:
         """POST /payments, signed now."""
@@ -171,6 +179,11 @@ class Web:
             await self.shown(recorded.position)
 
 
+def inputs(processing_type: str, parameters: Mapping[str, str]) -> int:
+    """How many inputs a processing type takes, as the service says it."""
+    return asked(processing_type, parameters).operation.inputs
+
+
 def _head(subscriber: str) -> dict[str, Any]:
     return {"command_id": uuid4(), "at": datetime.now(UTC), "source": "test", "subscriber": subscriber}
 
@@ -186,6 +199,7 @@ async def web(kafka: str, folder: Path, **options: Any) -> AsyncIterator[Web]:
             "bootstrap": kafka,
             "prefix": prefix,
             "database": url,
+            "blobs": (folder / "blobs").as_uri(),
             "port": 0,
             "grace": 1,
             "payment_secrets": (SECRET, OLDER_SECRET),
@@ -211,7 +225,7 @@ async def web_beside(site: Web, **changes: Any) -> AsyncIterator[Web]:
 @asynccontextmanager
 async def _opened(bus: Bus, database: Database, settings: Settings) -> AsyncIterator[Web]:
     clock = Time()
-    async with gateway(settings, clock=clock) as (port, _):
+    async with gateway(settings, clock=clock, check=inputs) as (port, _):
         url = f"http://127.0.0.1:{port}"
         async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
             yield Web(bus, database, settings, clock, client)

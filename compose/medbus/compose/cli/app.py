@@ -12,6 +12,7 @@ from medbus.compose.cli import (
     activate,
     audit,
     catalog,
+    collector,
     console,
     credential,
     demonstration,
@@ -19,14 +20,19 @@ from medbus.compose.cli import (
     log,
     payment,
     period,
+    process,
     request,
+    result,
     status,
     subscriber,
     tariff,
     topics,
     transfer,
     up,
+    webhook,
+    worker,
 )
+from medbus.compose.cli.several import SeveralValues
 from medbus.schemas.errors import MedbusError
 
 app = typer.Typer(
@@ -57,6 +63,7 @@ def _common(
 app.command()(up.up)
 app.command()(demonstration.demo)
 app.command()(status.status)
+subscriber.app.command()(webhook.webhook)
 app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(credential.app, name="credential")
 app.add_typer(tariff.app, name="tariff")
@@ -66,6 +73,10 @@ app.add_typer(invoice.app, name="invoice")
 app.add_typer(account.app, name="account")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(request.app, name="request")
+app.command(cls=SeveralValues)(process.process)
+app.add_typer(result.app, name="result")
+app.add_typer(worker.app, name="worker")
+app.command()(collector.collector)
 app.command()(activate.activate)
 app.command()(transfer.send)
 app.command()(transfer.fetch)

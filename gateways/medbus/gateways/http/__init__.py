@@ -1,1 +1,1 @@
-"""The HTTP gateway: accounts, activation and payments; the schema registry's read calls; health."""
+"""The HTTP gateway: accounts, activation, payments, processing; the schema registry's read calls; health."""

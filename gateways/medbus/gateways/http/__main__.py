@@ -19,13 +19,14 @@ def settings(arguments: list[str] | None = None) -> Settings:
     """
     parser = argparse.ArgumentParser(
         prog="python -m medbus.gateways.http",
-        description="Answers a schema registry's read calls, and says whether the service is well.",
+        description="Answers subscribers and a schema registry's read calls, and says how the service is.",
         epilog="Example: python -m medbus.gateways.http --bootstrap 127.0.0.1:9092 "
-        "--database sqlite+aiosqlite:///catalog.sqlite",
+        "--database sqlite+aiosqlite:///catalog.sqlite --blobs file:///blobs",
     )
     parser.add_argument("--bootstrap", required=True, metavar="HOST:PORT", help="Kafka brokers")
     parser.add_argument("--prefix", default=DEFAULT_PREFIX, help="prefix of the topics (%(default)s)")
     parser.add_argument("--database", required=True, metavar="URL", help="where the catalogs are")
+    parser.add_argument("--blobs", required=True, metavar="URL", help="where the images are")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port, 0 for any (%(default)s)")
     parser.add_argument(
@@ -43,6 +44,7 @@ def settings(arguments: list[str] | None = None) -> Settings:
     return Settings(
         bootstrap=given.bootstrap,
         database=given.database,
+        blobs=given.blobs,
         prefix=given.prefix,
         host=given.host,
         port=given.port,

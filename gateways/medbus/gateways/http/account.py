@@ -4,83 +4,30 @@ Who asks is known by the bearer token. Auditors and managers name somebody else 
 is a request that is decided; a grant is good for some seconds of further looks at the same account.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from medbus.gateways.grants import Clock, Grant, Grants
 from medbus.gateways.http import body, shown
 from medbus.gateways.http.answer import answer, moment
 from medbus.gateways.http.bearer import evidence
 from medbus.gateways.http.errors import Problem
-from medbus.gateways.http.paging import Fetch, among, page, wanted
+from medbus.gateways.http.paging import among, shown_page
+from medbus.gateways.http.permissions import Permissions
 from medbus.projections.accounts import AccountReader, StoredFee, StoredInvoice, StoredPayment
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
 from medbus.projections.images import ImageReader
 from medbus.projections.requests import LoggedRequest, RequestReader
-from medbus.schemas.events import AccountRequested, Evidence, Meta
-
-T = TypeVar("T")
-
-KEPT = timedelta(seconds=30)
-"""How long a grant serves for further looks; less, where it expires or the contract is cancelled."""
-
-KEPT_GRANTS = 10_000
 
 LONGEST_NAME = 64
 """Characters of a subscriber's id."""
-
-
-class Permissions:
-    """Asks whether somebody may look at an account, and keeps the grants for a while.
-
-    Args:
-        grants: asks for decisions.
-        clock: the time.
-        source: names this gateway in events.
-    """
-
-    def __init__(self, grants: Grants, *, clock: Clock, source: str) -> None:
-        self._grants = grants
-        self._clock = clock
-        self._source = source
-        self._kept: OrderedDict[tuple[str | None, str | None], tuple[Grant, datetime]] = OrderedDict()
-
-    async def ask(self, evidence: Evidence, account: str | None) -> str:
-        """The subscriber whose account it is.
-
-        Args:
-            evidence: of who asks.
-            account: whose; None for the own.
-
-        Raises:
-            Rejected, Undecided: it is not granted.
-        """
-        key = evidence.token, account
-        grant, until = self._kept.get(key, (None, None))
-        now = self._clock()
-        if grant is None or until is None or now >= until or grant.ended or grant.expired(now):
-            self._kept.pop(key, None)
-            grant = await self._grants.request(
-                AccountRequested(
-                    meta=Meta.first(uuid4(), source=self._source, occurred_at=now),
-                    evidence=evidence,
-                    account=account,
-                )
-            )
-            self._kept[key] = grant, now + KEPT
-            while len(self._kept) > KEPT_GRANTS:
-                self._kept.popitem(last=False)
-        return grant.subscriber if account is None else account
 
 
 class Accounts:
@@ -129,7 +76,7 @@ class Accounts:
         async def fetch(since: datetime | None, until: datetime | None, limit: int | None) -> list[StoredFee]:
             return await self._accounts.fees(subscriber, since=since, until=until, limit=limit)
 
-        return await _page(request, "fees", fetch, lambda each: each.charged_at, shown.fee)
+        return await shown_page(request, "fees", fetch, lambda each: each.charged_at, shown.fee)
 
     async def invoices(self, request: Request, subscriber: str) -> Mapping[str, Any]:
         """Invoices without their lines, those issued last first."""
@@ -138,7 +85,7 @@ class Accounts:
             return each.issued_at
 
         found = await self._accounts.invoices(subscriber, limit=None)
-        return await _page(request, "invoices", among(found, time), time, shown.invoice)
+        return await shown_page(request, "invoices", among(found, time), time, shown.invoice)
 
     async def invoice(self, request: Request, subscriber: str) -> Mapping[str, Any]:
         """An invoice with its lines. That of somebody else is not there."""
@@ -155,7 +102,7 @@ class Accounts:
             return each.payment.paid_at
 
         found = await self._accounts.payments(subscriber, limit=None)
-        return await _page(request, "payments", among(found, time), time, shown.payment)
+        return await shown_page(request, "payments", among(found, time), time, shown.payment)
 
     async def requests(self, request: Request, subscriber: str) -> Mapping[str, Any]:
         """Requests of every kind, with what was decided and why, those made last first."""
@@ -165,7 +112,7 @@ class Accounts:
         ) -> list[LoggedRequest]:
             return await self._requests.requests(subscriber=subscriber, since=since, until=until, limit=limit)
 
-        return await _page(request, "requests", fetch, lambda each: each.asked_at, shown.request)
+        return await shown_page(request, "requests", fetch, lambda each: each.asked_at, shown.request)
 
     def _granted(
         self, look: Callable[[Request, str], Awaitable[Mapping[str, Any]]]
@@ -178,16 +125,5 @@ class Accounts:
         account = request.query_params.get("subscriber")
         if account is not None:
             body.text("subscriber", account, LONGEST_NAME)
-        subscriber = await self._permissions.ask(evidence(request), account)
+        subscriber = await self._permissions.account(evidence(request), account)
         return answer({"subscriber": subscriber, **await look(request, subscriber)})
-
-
-async def _page(
-    request: Request,
-    name: str,
-    fetch: Fetch[T],
-    time: Callable[[T], datetime],
-    show: Callable[[T], Mapping[str, Any]],
-) -> Mapping[str, Any]:
-    found, following = await page(fetch, time, wanted(request.query_params))
-    return {name: [show(each) for each in found], "next": moment(following)}

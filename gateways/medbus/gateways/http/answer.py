@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,12 +13,18 @@ from medbus.bus import Position
 from medbus.schemas import money
 from medbus.schemas.events import Money, Origin
 
-_PRIVATE = {"Cache-Control": "no-store"}
+PRIVATE = {"Cache-Control": "no-store"}
 
 
-def answer(content: Mapping[str, Any]) -> Response:
-    """200 with a body of JSON; nobody on the way may keep it."""
-    return Response(msgspec.json.encode(content), media_type="application/json", headers=_PRIVATE)
+def answer(
+    content: Mapping[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """A body of JSON; nobody on the way may keep it."""
+    body = msgspec.json.encode(content)
+    return Response(body, status, media_type="application/json", headers={**PRIVATE, **headers})
 
 
 def amount(shown: Money) -> dict[str, str]:

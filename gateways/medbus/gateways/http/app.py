@@ -12,14 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from medbus.blobs import BlobStore
 from medbus.bus import Bus
 from medbus.bus.admin import read_registry
 from medbus.gateways.grants import Clock, Grants
 from medbus.gateways.http import registry
-from medbus.gateways.http.account import Accounts, Permissions
+from medbus.gateways.http.account import Accounts
 from medbus.gateways.http.activation import Activation
+from medbus.gateways.http.asking import Asking, Check
 from medbus.gateways.http.errors import on_problem, problem_of
 from medbus.gateways.http.payments import Payments
+from medbus.gateways.http.permissions import Permissions
+from medbus.gateways.http.processing import Processing
+from medbus.gateways.http.results import Results
+from medbus.gateways.http.upload import Limits
 from medbus.projections.accounts import AccountReader
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
@@ -30,7 +36,7 @@ from medbus.schemas.topics import IMAGES
 
 log = logging.getLogger(__name__)
 
-OURS = {"payments", "activation", "account"}
+OURS = {"payments", "activation", "account", "processing"}
 """First parts of the paths whose errors are problem details; all others answer as a registry does."""
 
 HEALTH_TIMEOUT = 5.0
@@ -64,27 +70,35 @@ class Schemas:
 PUBLISH_TIMEOUT = 10.0
 """Seconds to wait for the log; a client that is told to come back later does."""
 
+DEFAULT_LIMITS = Limits()
+
 
 def application(
     bus: Bus,
     database: Database,
+    blobs: BlobStore,
     grants: Grants,
     *,
     clock: Clock,
     source: str,
     payment_secrets: Sequence[str] = (),
     publish_timeout: float = PUBLISH_TIMEOUT,
+    limits: Limits = DEFAULT_LIMITS,
+    check: Check | None = None,
 ) -> Starlette:
     """The application.
 
     Args:
         bus: an open bus.
         database: the catalogs.
+        blobs: where images are.
         grants: asks for decisions.
         clock: the time.
         source: names this gateway in events.
         payment_secrets: any of them signs reports of payments; without, none are taken.
         publish_timeout: seconds to wait for the log.
+        limits: of images that come with a request.
+        check: of processing types and their parameters.
     """
     directory = DirectoryReader(database)
     payments = Payments(
@@ -105,8 +119,38 @@ def application(
         source=source,
         publish_timeout=publish_timeout,
     )
-    accounts = Accounts(database, Permissions(grants, clock=clock, source=source))
-    ours = [*payments.routes(), *activation.routes(), *accounts.routes()]
+    permissions = Permissions(grants, clock=clock, source=source)
+    accounts = Accounts(database, permissions)
+    asking = Asking(
+        bus=bus,
+        database=database,
+        blobs=blobs,
+        grants=grants,
+        clock=clock,
+        source=source,
+        limits=limits,
+        check=check,
+    )
+    processing = Processing(
+        bus=bus,
+        database=database,
+        grants=grants,
+        permissions=permissions,
+        clock=clock,
+        source=source,
+        publish_timeout=publish_timeout,
+    )
+    results = Results(
+        bus=bus,
+        database=database,
+        blobs=blobs,
+        permissions=permissions,
+        clock=clock,
+        source=source,
+        publish_timeout=publish_timeout,
+    )
+    nouns = (payments, activation, accounts, asking, processing, results)
+    ours = [route for noun in nouns for route in noun.routes()]
 
     async def health(_: Request) -> JSONResponse:
         """200 while Kafka and the catalogs answer, else 503; says which of them does not."""

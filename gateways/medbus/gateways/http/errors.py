@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from medbus.blobs import BlobCorrupted, BlobError, BlobNotFound
 from medbus.gateways.grants import Exhausted, Rejected, Undecided
 from medbus.gateways.quota import UsageUnknown
 from medbus.projections.errors import CatalogError
@@ -88,6 +89,10 @@ def problem_of(error: MedbusError) -> Problem | None:
             problem = unavailable("There was no decision in time.")
         case UsageUnknown():
             problem = unavailable(error.message)
+        case BlobNotFound() | BlobCorrupted():
+            problem = None  # nobody expected it
+        case BlobError():
+            problem = unavailable("The image store can't be used now.")
         case CatalogError():
             problem = unavailable("The catalogs can't be read now.")
         case BusError():

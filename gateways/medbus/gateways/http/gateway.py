@@ -10,10 +10,13 @@ from pathlib import Path
 
 import uvicorn
 
+from medbus.blobs import BlobStore
 from medbus.bus import Bus
 from medbus.bus.settings import DEFAULT_PREFIX
 from medbus.gateways.grants import DECISION_TIMEOUT, Clock, Grants, utc_now
-from medbus.gateways.http.app import PUBLISH_TIMEOUT, application
+from medbus.gateways.http.app import DEFAULT_LIMITS, PUBLISH_TIMEOUT, application
+from medbus.gateways.http.asking import Check
+from medbus.gateways.http.upload import Limits
 from medbus.gateways.ready import announce
 from medbus.projections.database import Database
 from medbus.schemas.errors import MedbusError, SettingsError
@@ -31,11 +34,13 @@ class Settings:
     Attributes:
         bootstrap: HOST:PORT of Kafka brokers, separated by commas.
         database: URL of the catalogs.
+        blobs: URL of the blob store.
         prefix: the installation's prefix of topics.
         host: the address to listen at.
         port: the port; 0 for any free one.
         source: names this gateway.
         payment_secrets: of those who report payments; each signs by one of them. Without, none are taken.
+        uploads: limits of images that come with a request.
         decision_timeout: seconds to wait for a decision.
         publish_timeout: seconds to wait for the log.
         grace: seconds for running requests when it stops.
@@ -44,11 +49,13 @@ class Settings:
 
     bootstrap: str
     database: str
+    blobs: str
     prefix: str = DEFAULT_PREFIX
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     source: str = "gateway-http"
     payment_secrets: tuple[str, ...] = field(default=(), repr=False)
+    uploads: Limits = DEFAULT_LIMITS
     decision_timeout: float = DECISION_TIMEOUT
     publish_timeout: float = PUBLISH_TIMEOUT
     grace: float = 5.0
@@ -64,12 +71,15 @@ class Settings:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[tuple[int, Grants]]:
+async def gateway(
+    settings: Settings, *, clock: Clock = utc_now, check: Check | None = None
+) -> AsyncIterator[tuple[int, Grants]]:
     """A running gateway, in this process; its port, and what it follows the decisions with.
 
     Args:
         settings: all of them.
         clock: the time.
+        check: of processing types and their parameters; without, they are found wrong only later.
 
     Raises:
         MedbusError: the port can't be had, or Kafka does not answer.
@@ -77,6 +87,7 @@ async def gateway(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterato
     async with (
         Bus(settings.bootstrap, client_id=settings.source, prefix=settings.prefix) as bus,
         Database(settings.database) as database,
+        await BlobStore.open(settings.blobs) as blobs,
         Grants(bus, timeout=settings.decision_timeout, known=await database.positions()) as grants,
     ):
         listener = _listener(settings)
@@ -85,11 +96,14 @@ async def gateway(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterato
                 application(
                     bus,
                     database,
+                    blobs,
                     grants,
                     clock=clock,
                     source=settings.source,
                     payment_secrets=settings.payment_secrets,
                     publish_timeout=settings.publish_timeout,
+                    limits=settings.uploads,
+                    check=check,
                 ),
                 log_config=None,
                 access_log=False,
@@ -105,13 +119,21 @@ async def gateway(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterato
             await serving
 
 
-async def run(settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def run(
+    settings: Settings, *, stop: asyncio.Event, ready: Callable[[str], None], check: Check | None = None
+) -> None:
     """Run the gateway until `stop` is set; `ready` is called with its address when clients can connect.
+
+    Args:
+        settings: all of them.
+        stop: ends it.
+        ready: called with the address.
+        check: as for `gateway`.
 
     Raises:
         MedbusError: it can't start, or can't go on.
     """
-    async with gateway(settings) as (port, grants):
+    async with gateway(settings, check=check) as (port, grants):
         ready(f"{settings.host}:{port}")
         await grants.run(stop)
 

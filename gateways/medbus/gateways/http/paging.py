@@ -3,13 +3,15 @@
 What has one and the same time is never divided: a page ends before it, or holds all of it and may be longer.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
+from medbus.gateways.http.answer import moment
 from medbus.gateways.http.errors import Problem
 
 T = TypeVar("T")
@@ -69,6 +71,22 @@ async def page(
     if not kept:
         kept = await fetch(first_left, first_left + _INSTANT, None)
     return kept, time(kept[-1])
+
+
+async def shown_page(
+    request: Request,
+    name: str,
+    fetch: Fetch[T],
+    time: Callable[[T], datetime],
+    show: Callable[[T], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The page that a request wants, as JSON shows it: what it holds, under a name, and `before` of the next.
+
+    Raises:
+        Problem: as `wanted`.
+    """
+    found, following = await page(fetch, time, wanted(request.query_params))
+    return {name: [show(each) for each in found], "next": moment(following)}
 
 
 def among(everything: Sequence[T], time: Callable[[T], datetime]) -> Fetch[T]:
