@@ -20,6 +20,7 @@ from bench.ingest import client_limit, ingest, many_associations
 from bench.log import log
 from bench.machine import Watch
 from bench.processing import processing
+from bench.processing_service import processing_service
 from bench.retrieval import find, retrieval
 from bench.stage import FULL, QUICK, Size, Stage
 from bench.visibility import visibility
@@ -35,6 +36,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage], Iterator[Figure]]] = {
         decision,
         billing,
         processing,
+        processing_service,
         ingest,
         retrieval,
         find,

@@ -38,6 +38,7 @@ def test_status_shows_every_component_up(service: RunningService) -> None:
         (name, "up")
         for name in (
             *("kafka", "topics", "projector", "auth", "billing"),
+            *("processing", "processing-server", "results", "collector"),
             *("gateway-dicom-1", "gateway-dicom-2", "gateway-http"),
         )
     ]
