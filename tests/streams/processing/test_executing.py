@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -83,18 +84,28 @@ def test_an_item_done_twice_leaves_the_same_bytes(
     assert done(blobs, item).made == done(blobs, item).made
 
 
+REQUEST = UUID(int=41)
+
+
 def test_slices_that_are_done_apart_become_one_series_in_its_order(blobs: BlockingBlobs) -> None:
     source = stacked(noise(4, 8, 8))
     made = [
         each
         for number, address in enumerate(put(blobs, source))
-        for each in results(blobs, done(blobs, planned([address], item=number)))
+        for each in results(blobs, done(blobs, planned([address], item=number, request_id=REQUEST)))
     ]
     assert len({each.SeriesInstanceUID for each in made}) == 1
     assert len({each.SOPInstanceUID for each in made}) == 4
     assert [each.InstanceNumber for each in made] == [1, 2, 3, 4]
-    other = done(blobs, planned(put(blobs, source)[:1], parameters={"sigma": "2"}))
+    other = done(blobs, planned(put(blobs, source)[:1], parameters={"sigma": "2"}, request_id=REQUEST))
     assert other.made[0].series_instance_uid != made[0].SeriesInstanceUID
+
+
+def test_requests_for_the_same_at_the_same_time_have_results_of_their_own(blobs: BlockingBlobs) -> None:
+    address = put(blobs, stacked(noise(1, 8, 8)))
+    (one,), (other,) = (done(blobs, planned(address, request_id=uuid4())).made for _ in range(2))
+    assert one.sop_instance_uid != other.sop_instance_uid
+    assert one.series_instance_uid != other.series_instance_uid
 
 
 def test_stacks_of_a_series_become_series_of_their_own(blobs: BlockingBlobs) -> None:

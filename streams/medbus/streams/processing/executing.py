@@ -1,7 +1,8 @@
 """One work item: objects out of the blob store, results into it. CPU-bound: it runs in a process of a pool.
 
-The same item gives the same bytes every time: UIDs come from the inputs and what is done, dates from the item
-itself. So an item that is done twice, after a crash or a rebalance, leaves each result once.
+The same item gives the same bytes every time: UIDs come from the request, the inputs and what is done, dates
+from the item itself. So an item that is done twice, after a crash or a rebalance, leaves each result once. Two
+requests for the same that are done at the same time have results of their own: their dates differ.
 """
 
 import time
@@ -177,7 +178,7 @@ class _Execution:
                 operation=request.operation.name,
                 settings=request.written,
                 version=f"{item.version}/{SOFTWARE}",
-                part=part,
+                part=f"{item.grant_id} {part}",
             )
 
         source = _number(headers[0], "SeriesNumber", 0)
