@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from bench.figure import Figure, Target
 from bench.stage import Stage
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.grid import planes
-from medbus.streams.processing.operation import settings
-from medbus.streams.processing.stack import Stack
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.grid import planes
+from medbus.streams.processing.pixels.operation import settings
+from medbus.streams.processing.pixels.stack import Stack
 
 SHAPE = (200, 512, 512)
 SPACING = (2.5, 0.7, 0.7)

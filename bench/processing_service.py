@@ -34,7 +34,7 @@ SERVER = """
 import sys
 from asyncio import run
 from medbus.streams import log, worker
-from medbus.streams.processing import serving
+from medbus.streams.processing.serving import service as serving
 async def serve():
     bootstrap, prefix, database, blobs, name = sys.argv[1:]
     settings = serving.Settings(

@@ -15,7 +15,7 @@ from medbus.compose.cli.explaining import bounds
 from medbus.compose.cli.sending import Sent
 from medbus.compose.cli.several import SeveralValues, spread
 from medbus.streams.processing.asked import GENERAL
-from medbus.streams.processing.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
 
 NOWHERE = ("--url", "http://127.0.0.1:1")
 UID = "1.2.840.1"

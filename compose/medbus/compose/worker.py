@@ -92,7 +92,7 @@ async def billing(settings: Settings, name: str, ready: Ready, stop: asyncio.Eve
 
 async def processing(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Split requests for processing into work items, and see when all of them are done."""
-    from medbus.streams.processing import service
+    from medbus.streams.processing.planning import service
 
     worker = service.Settings(
         bootstrap=kafka(settings),
@@ -106,7 +106,7 @@ async def processing(settings: Settings, name: str, ready: Ready, stop: asyncio.
 
 async def processing_server(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:
     """Process images."""
-    from medbus.streams.processing import serving
+    from medbus.streams.processing.serving import service as serving
 
     number = re.search(r"\d+$", name)
     worker = serving.Settings(

@@ -10,9 +10,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medbus.blobs import BlockingBlobs
 from medbus.schemas.events import Blob, ItemPlanned, Meta
 from medbus.streams.processing.asked import asked
-from medbus.streams.processing.catalogue import OPERATIONS
 from medbus.streams.processing.dicom.derived import encoded
 from medbus.streams.processing.dicom.pixels import opened
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
 
 AT = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 

@@ -23,8 +23,8 @@ from medbus.schemas.events import (
     Series,
     Study,
 )
-from medbus.streams.processing.inputs import Input
-from medbus.streams.processing.planning import Origin
+from medbus.streams.processing.planning.inputs import Input
+from medbus.streams.processing.planning.plan import Origin
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from medbus.streams import log, worker
-from medbus.streams.processing.serving import MEMORY, Settings, run
+from medbus.streams.processing.serving.service import MEMORY, Settings, run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -26,9 +26,9 @@ from medbus.schemas.events import (
     Scope,
 )
 from medbus.schemas.topics import DECISIONS, IMAGES, PROCESSING, REQUESTS, WORK
-from medbus.streams.processing.inputs import Input
-from medbus.streams.processing.planner import Planner
-from medbus.streams.processing.service import Settings, run
+from medbus.streams.processing.planning.inputs import Input
+from medbus.streams.processing.planning.planner import Planner
+from medbus.streams.processing.planning.service import Settings, run
 
 ALL = (REQUESTS, DECISIONS, IMAGES, PROCESSING, WORK)
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.operation import Result, settings
-from medbus.streams.processing.stack import Stack
-from medbus.streams.processing.work import Work
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.operation import Result, settings
+from medbus.streams.processing.pixels.stack import Stack
+from medbus.streams.processing.pixels.work import Work
 
 SPACING = (2.5, 0.8, 0.5)
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medbus.streams.processing.asked import asked
-from medbus.streams.processing.catalogue import OPERATIONS
 from medbus.streams.processing.dicom.pixels import Colour
-from medbus.streams.processing.errors import InvalidParameter
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import InvalidParameter
 
 
 def test_what_is_not_said_has_its_default() -> None:

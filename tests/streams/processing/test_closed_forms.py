@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from tests.streams.processing.stacks import SPACING, inner, noise, pixels, process, smooth, stack
 
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.errors import InvalidParameter, UnsuitableStack
-from medbus.streams.processing.operation import settings
-from medbus.streams.processing.work import Work
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import InvalidParameter, UnsuitableStack
+from medbus.streams.processing.pixels.operation import settings
+from medbus.streams.processing.pixels.work import Work
 
 SHAPE = (16, 18, 20)
 Z, Y, X = (np.arange(n) * mm for n, mm in zip(SHAPE, SPACING, strict=True))

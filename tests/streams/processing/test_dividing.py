@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.streams.processing.requested import one, several
 
 from medbus.streams.processing.asked import Asked, asked
-from medbus.streams.processing.dividing import Part, Unplannable, divide
-from medbus.streams.processing.inputs import Input, is_image, without_image
-from medbus.streams.processing.work_identity import identity_of
+from medbus.streams.processing.planning.dividing import Part, Unplannable, divide
+from medbus.streams.processing.planning.identity import identity_of
+from medbus.streams.processing.planning.inputs import Input, is_image, without_image
 
 SMOOTH = asked("gaussian", {"sigma": "1"})
 SMOOTH_VOLUME = asked("gaussian", {"sigma": "1", "extent": "volume"})

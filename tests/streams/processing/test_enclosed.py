@@ -22,7 +22,7 @@ from tests.synthetic import ct
 from medbus.blobs import BlobError, BlobNotFound, BlockingBlobs
 from medbus.blobs.remote import Objects
 from medbus.schemas.events import Blob
-from medbus.streams.processing.enclosed import PIECE, input_of
+from medbus.streams.processing.planning.enclosed import PIECE, input_of
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from tests.streams.processing.items import AT, planned, put, read
 
 from medbus.blobs import BlobNotFound, BlobStore, BlockingBlobs
 from medbus.schemas.events import Blob, ItemPlanned
-from medbus.streams.processing import objects, slabbing
-from medbus.streams.processing.catalogue import OPERATIONS, settings
 from medbus.streams.processing.dicom.errors import UnusableImage
-from medbus.streams.processing.errors import InvalidParameter
-from medbus.streams.processing.executing import execute
-from medbus.streams.processing.operation import Shape
-from medbus.streams.processing.outcome import Outcome
+from medbus.streams.processing.pixels.catalogue import OPERATIONS, settings
+from medbus.streams.processing.pixels.errors import InvalidParameter
+from medbus.streams.processing.pixels.operation import Shape
+from medbus.streams.processing.serving import objects, slabbing
+from medbus.streams.processing.serving.executing import execute
+from medbus.streams.processing.serving.outcome import Outcome
 
 MEMORY = 64 * 1024**2
 random = np.random.default_rng(6)

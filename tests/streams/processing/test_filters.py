@@ -11,9 +11,9 @@ from scipy import ndimage
 from skimage import feature, filters
 from tests.streams.processing.stacks import SPACING, noise, pixels, process, smooth, stack
 
-from medbus.streams.processing import kernel
-from medbus.streams.processing.errors import InvalidParameter, UnsuitableStack
-from medbus.streams.processing.ranking import merge_exchange, selection
+from medbus.streams.processing.pixels import kernel
+from medbus.streams.processing.pixels.errors import InvalidParameter, UnsuitableStack
+from medbus.streams.processing.pixels.ranking import merge_exchange, selection
 
 EVEN = (1.0, 1.0, 1.0)
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.errors import InvalidParameter
-from medbus.streams.processing.operation import Shape, settings
-from medbus.streams.processing.parameter import Kind, Parameter
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import InvalidParameter
+from medbus.streams.processing.pixels.operation import Shape, settings
+from medbus.streams.processing.pixels.parameter import Kind, Parameter
 
 
 def parameter(kind: Kind) -> Parameter:

@@ -23,9 +23,9 @@ from medbus.schemas.events import (
 )
 from medbus.schemas.topics import WORK
 from medbus.streams.processing.asked import asked
-from medbus.streams.processing.dividing import Part, divide
-from medbus.streams.processing.placing import Slots
-from medbus.streams.processing.planning import Earlier, failed, plan, started
+from medbus.streams.processing.planning.dividing import Part, divide
+from medbus.streams.processing.planning.placing import Slots
+from medbus.streams.processing.planning.plan import Earlier, failed, plan, started
 
 SMOOTH = asked("gaussian", {"sigma": "1"})
 MIP = asked("mip", {})
@@ -148,7 +148,7 @@ def test_more_images_than_fit_into_a_record_fail_with_the_limit() -> None:
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 2**62))
 def test_an_item_is_never_longer_than_was_reckoned(images: int, masks: int, size: int) -> None:
-    from medbus.streams.processing import planning
+    from medbus.streams.processing.planning import plan as planning
 
     part = Part(
         number=0,

@@ -20,11 +20,11 @@ from tests.streams.processing.items import planned, put
 
 from medbus.blobs import BlobStore
 from medbus.schemas.events import Blob, ItemPlanned
-from medbus.streams.processing.budget import Budget
 from medbus.streams.processing.dicom.derived import encoded
-from medbus.streams.processing.outcome import Outcome
-from medbus.streams.processing.pool import ItemFailed, Pool, StoreTrouble, need
-from medbus.streams.processing.workshop import Tools
+from medbus.streams.processing.serving.budget import Budget
+from medbus.streams.processing.serving.outcome import Outcome
+from medbus.streams.processing.serving.pool import ItemFailed, Pool, StoreTrouble, need
+from medbus.streams.processing.serving.workshop import Tools
 
 SLOW = {"width": "17"}
 """Of a median: some seconds for `large`."""

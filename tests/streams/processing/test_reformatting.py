@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from tests.streams.processing.stacks import SPACING, noise, pixels, process, smooth, stack
 
-from medbus.streams.processing.errors import InvalidParameter, UnsuitableStack
-from medbus.streams.processing.grid import planes
-from medbus.streams.processing.operation import Result
-from medbus.streams.processing.reformatting import reformat
-from medbus.streams.processing.work import Work
+from medbus.streams.processing.pixels.errors import InvalidParameter, UnsuitableStack
+from medbus.streams.processing.pixels.grid import planes
+from medbus.streams.processing.pixels.operation import Result
+from medbus.streams.processing.pixels.reformatting import reformat
+from medbus.streams.processing.pixels.work import Work
 
 OBLIQUE: dict[str, Any] = {"row": "0.8,0,0.6", "column": "0,1,0"}
 

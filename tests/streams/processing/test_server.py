@@ -20,9 +20,9 @@ from medbus.schemas.events import (
     Keep,
     ProcessingFailed,
 )
-from medbus.streams.processing.outcome import Made, Outcome
-from medbus.streams.processing.pool import ItemFailed, Pool, StoreTrouble, always
-from medbus.streams.processing.server import Server
+from medbus.streams.processing.serving.outcome import Made, Outcome
+from medbus.streams.processing.serving.pool import ItemFailed, Pool, StoreTrouble, always
+from medbus.streams.processing.serving.server import Server
 from medbus.streams.processor import transient
 
 BLOB = Blob(digest=f"blake3:{1:064x}", size=100, transfer_syntax_uid="1.2.840.10008.1.2.1")

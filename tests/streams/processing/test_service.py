@@ -45,7 +45,7 @@ from medbus.schemas.events import (
     ServerStarted,
 )
 from medbus.schemas.topics import DEAD_LETTERS
-from medbus.streams.processing.abreast import abreast
+from medbus.streams.processing.planning.abreast import abreast
 from medbus.streams.processor import transient
 
 SERIES = Selection(series_instance_uids=("1.1",))

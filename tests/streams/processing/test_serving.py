@@ -38,7 +38,7 @@ from medbus.schemas.events import (
     ServerStarted,
 )
 from medbus.schemas.topics import DEAD_LETTERS, PROCESSING
-from medbus.streams.processing.serving import Settings, run
+from medbus.streams.processing.serving.service import Settings, run
 
 PROGRAM = (str(Path(__file__).parent / "server_process.py"),)
 SLOW = {"width": "17"}

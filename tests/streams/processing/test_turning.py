@@ -8,7 +8,7 @@ import SimpleITK as sitk  # noqa: N813 - as everybody does
 from numpy.testing import assert_allclose, assert_array_equal
 from tests.streams.processing.stacks import noise, pixels, process, smooth, stack
 
-from medbus.streams.processing import turning
+from medbus.streams.processing.pixels import turning
 
 EVEN = (1.0, 1.0, 1.0)
 PAIRS = list(itertools.permutations("zyx", 2))

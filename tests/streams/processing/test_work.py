@@ -11,11 +11,11 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from tests.streams.processing.stacks import noise, pixels, process, stack
 
-from medbus.streams.processing import sweep
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.errors import ProcessingCancelled, UnsuitableStack
-from medbus.streams.processing.operation import settings
-from medbus.streams.processing.work import Work
+from medbus.streams.processing.pixels import sweep
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import ProcessingCancelled, UnsuitableStack
+from medbus.streams.processing.pixels.operation import settings
+from medbus.streams.processing.pixels.work import Work
 
 GIVEN: dict[str, dict[str, Any]] = {
     "gaussian": {"sigma": 1.2, "extent": "volume"},

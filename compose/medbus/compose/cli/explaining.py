@@ -7,10 +7,10 @@ from rich.text import Text
 
 from medbus.compose.cli import console
 from medbus.streams.processing.asked import GENERAL
-from medbus.streams.processing.catalogue import OPERATIONS
-from medbus.streams.processing.errors import InvalidParameter
-from medbus.streams.processing.operation import Operation, Shape, as_declared
-from medbus.streams.processing.parameter import Parameter
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import InvalidParameter
+from medbus.streams.processing.pixels.operation import Operation, Shape, as_declared
+from medbus.streams.processing.pixels.parameter import Parameter
 
 _SHAPES: Mapping[Shape, str] = {
     Shape.FRAME: "frame by frame",

@@ -11,7 +11,7 @@ from medbus.compose.cli.options import HomeOption, KafkaOption, bootstrap, insta
 from medbus.schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from medbus.streams.processing import serving
+    from medbus.streams.processing.serving import service as serving
 
 app = typer.Typer(help="Servers that share the service's work.", no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def processing(
         medbus worker processing --name 500-2 --cores 4 --memory 2GiB --kafka kafka:9092
     """
     from medbus.compose import logs
-    from medbus.streams.processing import serving
+    from medbus.streams.processing.serving import service as serving
 
     settings = installation(home, kafka)
     logs.configure(settings.log_level)
@@ -64,7 +64,7 @@ def processing(
 
 
 async def _serve(settings: "serving.Settings") -> None:
-    from medbus.streams.processing import serving
+    from medbus.streams.processing.serving import service as serving
 
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,6 +1,6 @@
-"""Image processing: stacks of pixels in, stacks of pixels out. Pure: no DICOM, no files, no bus, no event
-loop.
+"""Image processing: requests in, derived images out.
 
-`catalogue.OPERATIONS` has every type by its name, `operation.settings` reads what a person or an event asked
-for, and `Operation.run` does it.
+`asked` reads what a person or an event asks for. `pixels` has the types: stacks in, stacks out, pure. `dicom`
+makes stacks of DICOM objects, and derived objects of what came out; pure, too. `planning` splits requests
+into work items and sees when all are done; `serving` does them.
 """

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from medbus.streams.processing.catalogue import OPERATIONS
 from medbus.streams.processing.dicom.pixels import Colour
-from medbus.streams.processing.errors import InvalidParameter
-from medbus.streams.processing.operation import Operation, settings
-from medbus.streams.processing.parameter import Kind, Parameter, Settings
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.errors import InvalidParameter
+from medbus.streams.processing.pixels.operation import Operation, settings
+from medbus.streams.processing.pixels.parameter import Kind, Parameter, Settings
 
 RESAMPLE = Parameter(
     name="resample",

@@ -14,7 +14,7 @@ from medbus.streams.processing.dicom.derived import NewSeries, derive
 from medbus.streams.processing.dicom.filling import Volume, fill
 from medbus.streams.processing.dicom.pixels import Colour
 from medbus.streams.processing.dicom.series import arrange
-from medbus.streams.processing.operation import Operation, Result, settings
+from medbus.streams.processing.pixels.operation import Operation, Result, settings
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 

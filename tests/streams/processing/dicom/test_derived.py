@@ -23,16 +23,16 @@ from tests.streams.processing.dicom.images import (
     volume,
 )
 
-from medbus.streams.processing.combining import ADD, SUBTRACT
-from medbus.streams.processing.derivatives import GRADIENT_MAGNITUDE, LAPLACIAN
 from medbus.streams.processing.dicom.derived import encoded
 from medbus.streams.processing.dicom.errors import UnusableGeometry, UnusableImage
 from medbus.streams.processing.dicom.identity import result_uid
 from medbus.streams.processing.dicom.meaning import MEANINGS
 from medbus.streams.processing.dicom.pixels import Colour, opened
-from medbus.streams.processing.projecting import MEAN_PROJECTION, MINIP, MIP
-from medbus.streams.processing.reformatting import MPR
-from medbus.streams.processing.smoothing import GAUSSIAN
+from medbus.streams.processing.pixels.combining import ADD, SUBTRACT
+from medbus.streams.processing.pixels.derivatives import GRADIENT_MAGNITUDE, LAPLACIAN
+from medbus.streams.processing.pixels.projecting import MEAN_PROJECTION, MINIP, MIP
+from medbus.streams.processing.pixels.reformatting import MPR
+from medbus.streams.processing.pixels.smoothing import GAUSSIAN
 
 SMOOTH = {"sigma": "0.5"}
 MULTI_FRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
@@ -551,7 +551,7 @@ async def test_others_read_a_result(tmp_path: Path) -> None:
 
 def test_each_operation_has_a_meaning() -> None:
     pytest.importorskip("scipy")
-    from medbus.streams.processing.catalogue import OPERATIONS
+    from medbus.streams.processing.pixels.catalogue import OPERATIONS
 
     assert set(MEANINGS) == set(OPERATIONS)
     assert all(len(each.term) <= 16 for each in MEANINGS.values())
@@ -571,7 +571,7 @@ def test_codes_are_those_of_the_standard() -> None:
 
 def test_a_header_that_is_missing_is_named() -> None:
     from medbus.streams.processing.dicom.derived import derive
-    from medbus.streams.processing.operation import settings
+    from medbus.streams.processing.pixels.operation import settings
 
     objects = series()
     read = volume(objects)

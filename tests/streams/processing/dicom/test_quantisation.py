@@ -9,7 +9,7 @@ from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
 from medbus.streams.processing.dicom.quantisation import Form, Quantisation, ds, quantised, window
-from medbus.streams.processing.stack import Stack
+from medbus.streams.processing.pixels.stack import Stack
 
 
 def stack(values: Any, dtype: Any = np.float32, **more: Any) -> Stack:

@@ -18,9 +18,9 @@ from medbus.streams.processing.dicom.errors import UnusableImage
 from medbus.streams.processing.dicom.geometry import Irregularity
 from medbus.streams.processing.dicom.pixels import Colour, frame_of
 from medbus.streams.processing.dicom.series import arrange
-from medbus.streams.processing.operation import settings
-from medbus.streams.processing.projecting import MIP
-from medbus.streams.processing.smoothing import GAUSSIAN
+from medbus.streams.processing.pixels.operation import settings
+from medbus.streams.processing.pixels.projecting import MIP
+from medbus.streams.processing.pixels.smoothing import GAUSSIAN
 
 pytestmark = pytest.mark.skipif(
     shared_folder() is None, reason="no folder of real files; MEDBUS_TEST_DATA names one"

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from tests.dicom_files import shared_folder, wheel_file
 from tests.streams.processing.dicom.images import processed, stacked
 
-from medbus.streams.processing.catalogue import OPERATIONS
+from medbus.streams.processing.pixels.catalogue import OPERATIONS
 
 VALIDATOR = Path(sysconfig.get_path("scripts")) / "dciodvfy"
 

@@ -44,8 +44,8 @@ from medbus.streams.processing.dicom.plan import COLOUR_OPERATIONS, Plan, planne
 from medbus.streams.processing.dicom.quantisation import Quantisation, ds
 from medbus.streams.processing.dicom.storage import Layout
 from medbus.streams.processing.dicom.template import any_yes, template
-from medbus.streams.processing.operation import Operation, Result
-from medbus.streams.processing.parameter import Settings
+from medbus.streams.processing.pixels.operation import Operation, Result
+from medbus.streams.processing.pixels.parameter import Settings
 
 __all__ = ["COLOUR_OPERATIONS", "NewSeries", "derive", "encoded"]
 

@@ -21,7 +21,7 @@ from medbus.streams.processing.dicom.pixels import Colour, Frame, frame_of
 from medbus.streams.processing.dicom.resampling import Grid, grid, resampled
 from medbus.streams.processing.dicom.scale import Scale
 from medbus.streams.processing.dicom.series import Arrangement
-from medbus.streams.processing.stack import Stack
+from medbus.streams.processing.pixels.stack import Stack
 
 RESAMPLED = frozenset((Irregularity.GAP, Irregularity.UNEVEN, Irregularity.TILT, Irregularity.SHIFT))
 """What resampling puts right."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from medbus.streams.processing.dicom.errors import UnusableImage
-from medbus.streams.processing.parameter import Settings
+from medbus.streams.processing.pixels.parameter import Settings
 
 
 class Code(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from medbus.streams.processing.dicom.errors import UnusableGeometry
 from medbus.streams.processing.dicom.geometry import Affine, FrameReference, Plane, StackGeometry
 from medbus.streams.processing.dicom.planes import RIGHT_ANGLE
-from medbus.streams.processing.operation import Result, Shape
+from medbus.streams.processing.pixels.operation import Result, Shape
 
 UP = math.sqrt(0.5)
 """Columns of pixels that point to the head by more than 45 degrees are turned over: the head is up."""

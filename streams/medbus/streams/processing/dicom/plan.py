@@ -17,8 +17,8 @@ from medbus.streams.processing.dicom.placement import Placement, placed
 from medbus.streams.processing.dicom.quantisation import Quantisation, ds, quantised, window
 from medbus.streams.processing.dicom.scale import padding_range
 from medbus.streams.processing.dicom.storage import COLOUR_CAPTURE, GREY_CAPTURE, KEPT, Layout, Storage
-from medbus.streams.processing.operation import Operation, Result
-from medbus.streams.processing.parameter import Settings
+from medbus.streams.processing.pixels.operation import Operation, Result
+from medbus.streams.processing.pixels.parameter import Settings
 
 COLOUR_OPERATIONS = frozenset(("gaussian", "mean", "median", "unsharp"))
 """What makes sense for red, green and blue alone: values stay colours between 0 and 255."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medbus.streams.processing.stack import Stack
+from medbus.streams.processing.pixels.stack import Stack
 
 FINER = 5
 """An intercept is taken where it makes the steps at least so many times finer."""

@@ -1,0 +1,1 @@
+"""Work items in, results out: a server with a pool of processes."""
