@@ -23,7 +23,7 @@ from medbus.gateways.dicom.client import Peer
 from medbus.schemas.events import Terms
 from medbus.streams.contracts import commands
 
-UP_SECONDS = 90.0
+UP_SECONDS = 150.0
 DOWN_SECONDS = 40.0
 
 

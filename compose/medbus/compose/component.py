@@ -73,7 +73,7 @@ class ProcessComponent:
         ready_file: Path,
         logs: Path,
         inherited: Callable[[], Sequence[int]] = tuple,
-        start_seconds: float = 30.0,
+        start_seconds: float = 60.0,
         stop_seconds: float = 15.0,
     ) -> None:
         self.name = name
