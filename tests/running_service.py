@@ -42,6 +42,8 @@ class RunningService:
             "MEDBUS_DICOM_PORT": "0",
             "MEDBUS_DICOM_WORKERS": "2",
             "MEDBUS_HTTP_PORT": "0",
+            # What most tests do without: it takes long to start.
+            "MEDBUS_WITHOUT": "processing, processing-server, results, collector",
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -119,13 +119,13 @@ async def test_an_event_whose_answer_was_lost_is_written_again_under_its_id(
 ) -> None:
     """It cannot be known whether the first went through; readers tell by the id that both are one."""
     producer = await inner_producer(bus)
-    send = producer.send_and_wait
+    send = producer.send
 
     async def lost(*arguments: Any, **options: Any) -> None:
-        await send(*arguments, **options)
+        await (await send(*arguments, **options))
         raise RequestTimedOutError
 
-    monkeypatch.setattr(producer, "send_and_wait", lost)
+    monkeypatch.setattr(producer, "send", lost)
     event = erased(number=1)
     async with within(15, "the event"):
         position = await bus.publish(event)
@@ -140,10 +140,12 @@ async def test_an_answer_without_a_place_is_not_taken_for_one(
     """DuplicateSequenceNumber: the broker has the record, but forgot where."""
     producer = await inner_producer(bus)
 
-    async def forgot(topic: str, *_: Any, **__: Any) -> RecordMetadata:
-        return RecordMetadata(topic, 0, TopicPartition(topic, 0), -1, 0, 1, -1)
+    async def forgot(topic: str, *_: Any, **__: Any) -> asyncio.Future[RecordMetadata]:
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(RecordMetadata(topic, 0, TopicPartition(topic, 0), -1, 0, 1, -1))
+        return answer
 
-    monkeypatch.setattr(producer, "send_and_wait", forgot)
+    monkeypatch.setattr(producer, "send", forgot)
     async with within(15, "the event"):
         position = await bus.publish(erased(number=1))
     assert position.offset == 0

@@ -48,7 +48,7 @@ def test_images_of_several_modalities_come_back_identical(tmp_path: Path) -> Non
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["kafka            starting", "registers 40 images"])
+@pytest.mark.parametrize("moment", ["kafka              starting", "registers 40 images"])
 def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
     synthetic.series(tmp_path / "data", 40)
     running = demo(tmp_path)

@@ -52,6 +52,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Run
         MEDBUS_BILLING_PERIOD="off",
         MEDBUS_DICOM_WORKERS="1",
         MEDBUS_PROCESSING_NAME="here",
+        MEDBUS_WITHOUT="collector",
     )
     try:
         running.start()

@@ -19,7 +19,7 @@ A_CT = "A_CT#1=A_CT1/CT"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    running = RunningService(tmp_path_factory.mktemp("up") / "home")
+    running = RunningService(tmp_path_factory.mktemp("up") / "home", MEDBUS_WITHOUT="")
     try:
         running.start()
         yield running

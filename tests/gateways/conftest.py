@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.gateways.site import IMPLEMENTATIONS, Site, site
+from tests.gateways.site import ALWAYS_ONE, IMPLEMENTATIONS, Site, site
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=IMPLEMENTATIONS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ALWAYS_ONE)
 async def running(
     request: pytest.FixtureRequest, kafka: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:

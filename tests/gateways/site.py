@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import pytest
+
 from medbus.blobs import BlobStore
 from medbus.bus import Bus, Position, Record
 from medbus.bus.admin import create_topics
@@ -194,6 +196,9 @@ Implementation = Callable[[Settings], AbstractAsyncContextManager[tuple[Acceptor
 
 IMPLEMENTATIONS: dict[str, Implementation] = {"asyncio": gateway, "pynetdicom": threaded_gateway}
 """Every implementation of the gateway's data path; all pass the same tests."""
+
+ALWAYS_ONE = ("asyncio", pytest.param("pynetdicom", marks=pytest.mark.long))
+"""As parameters of fixtures: the path that is in use is always tested, the other one in the long runs."""
 
 
 @asynccontextmanager

@@ -28,9 +28,8 @@ def arguments(module: str, bootstrap: str, prefix: str, folder: Path, **changes:
         "--database": f"sqlite+aiosqlite:///{folder}/catalog.sqlite",
         "--port": 0,
         "--ready-file": folder / "ready",
+        "--blobs": f"file://{folder}/blobs",
     }
-    if module == DICOM:
-        options["--blobs"] = f"file://{folder}/blobs"
     options |= {f"--{name}": value for name, value in changes.items()}
     return ["-m", module, *(str(each) for pair in options.items() for each in pair)]
 

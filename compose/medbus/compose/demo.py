@@ -58,6 +58,8 @@ D_AE_TITLE = "D_WS1"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 MANY = 100_000
 WAIT_SECONDS = 30.0
+NOT_SHOWN = "processing, processing-server, results, collector"
+"""Components that would only take time to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ async def run(data: Path | None) -> bool:
     """
     files = _chosen(data or Path(data_manager.DATA_ROOT) / "test_files")
     with _home() as home:
-        settings = compose.load(home=home, kafka_port=0, dicom_port=0, http_port=0)
+        settings = compose.load(home=home, kafka_port=0, dicom_port=0, http_port=0, without=NOT_SHOWN)
         stop, up = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

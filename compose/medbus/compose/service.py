@@ -91,11 +91,12 @@ class Service:
         only: run just these components (names as on the screen, without a worker's number); all by default.
 
     Raises:
-        SettingsError: there is no such component.
+        SettingsError: there is no such component, here or in the setting `without`.
     """
 
     def __init__(self, settings: Settings, watcher: Watcher, only: Collection[str] = ()) -> None:
-        if unknown := sorted(set(only) - set(PROCESSES)):
+        without = {name.strip() for name in settings.without.split(",")} - {""}
+        if unknown := sorted((without | set(only)) - set(PROCESSES)):
             raise SettingsError(
                 f"There is no component {unknown[0]!r}.", f"Choose among {', '.join(PROCESSES)}."
             )
@@ -104,7 +105,7 @@ class Service:
                 "A part of the service needs a Kafka cluster that all parts reach.", "Name it with --kafka."
             )
         self.settings = settings
-        self._only = only or PROCESSES
+        self._only = set(only or PROCESSES) - without
         self.home = Home(settings.home)
         self._watcher = watcher
         self._broker = None if settings.kafka else BrokerComponent(settings)

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     collector_netrc: Path | None = Field(
         None, description="File with names and passwords of the DICOMweb servers that are asked, by host."
     )
+    without: str = Field(
+        "", description="Components that this service does without, separated by commas; all run by default."
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="How much is logged.")
 
     @field_validator("home", mode="after")

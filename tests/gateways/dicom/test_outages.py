@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, ct
 from tests.gateways.images import outgoing
-from tests.gateways.site import IMPLEMENTATIONS, Site, site
+from tests.gateways.site import ALWAYS_ONE, IMPLEMENTATIONS, Site, site
 
 from medbus.compose.kafka import EmbeddedKafka
 from medbus.gateways.dicom.outgoing import Unreachable
@@ -20,7 +20,7 @@ from medbus.schemas.topics import IMAGES
 pytestmark = [pytest.mark.timeout(180)]
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=ALWAYS_ONE)
 def implementation(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -14,7 +14,7 @@ import trustme
 from tests.gateways import dcmtk
 from tests.gateways.dicom.encoded import CT_IMAGE_STORAGE, EXPLICIT, ct
 from tests.gateways.images import outgoing
-from tests.gateways.site import IMPLEMENTATIONS, Site, site
+from tests.gateways.site import ALWAYS_ONE, IMPLEMENTATIONS, Site, site
 
 from medbus.gateways.dicom import part10
 from medbus.gateways.dicom.client import verify
@@ -38,7 +38,7 @@ class Secured:
     foreign: Path
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=IMPLEMENTATIONS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ALWAYS_ONE)
 async def secured(
     request: pytest.FixtureRequest, kafka: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Secured]:
