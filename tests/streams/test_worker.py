@@ -92,9 +92,10 @@ async def test_a_worker_that_waits_takes_over_from_one_that_is_killed_within_sec
     killed = time.monotonic()
     events = [scripted(f"{number}", study=f"1.2.{number}") for number in range(40)]
     await bus.publish_all(events)
-    assert in_order(await records(bus, count=40)) == in_order_of(events)
-    # The session of 6 s, less the time since its last sign of life, a rebalance, and a machine that is busy.
-    assert time.monotonic() - killed < 15
+    assert in_order(await records(bus, count=40, within=40)) == in_order_of(events)
+    # The session of 6 s, less the time since its last sign of life, a rebalance (10 s where a member does not
+    # answer), and a machine that is busy.
+    assert time.monotonic() - killed < 30
 
 
 async def test_workers_that_come_and_go_under_load_leave_nothing_out(bus: Bus, crew: Workers) -> None:
