@@ -342,7 +342,11 @@ def test_two_servers_share_the_work(service: RunningService, tmp_path: Path) -> 
         assert other.stdout is not None
         while "takes work" not in (line := other.stdout.readline()):
             assert line, "the worker ended"
-        job = processed(service, "median", "width=3", "--series", str(images[0].SeriesInstanceUID))
+        uid = str(images[0].SeriesInstanceUID)
+        processed(
+            service, "mean", "pixels=3", "--series", uid
+        )  # meanwhile the two have shared the partitions
+        job = processed(service, "median", "width=3", "--series", uid)
     finally:
         other.terminate()
         other.wait(20)
