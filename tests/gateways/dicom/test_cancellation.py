@@ -23,6 +23,7 @@ from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.finding import Finding
 from medbus.gateways.dicom.identifier import Identifier
 from medbus.gateways.dicom.presentation import Root, Service
+from medbus.gateways.dicom.registrar import Registrar
 from medbus.gateways.dicom.status import SUCCESS, Outcome, Refused
 from medbus.gateways.dicom.storing import StoreRequest, Storing
 from medbus.gateways.grants import Grant, Grants, utc_now
@@ -282,7 +283,7 @@ async def test_an_image_on_its_way_is_not_registered(
         assert await served.store(image) == [SUCCESS]
     assert isinstance(image.content, bytes)
     late = LateQuota(served, lambda: ended(contracts, subscriber, received.grant))
-    storing = Storing(
+    registrar = Registrar(
         bus=served.bus,
         blobs=served.blobs,
         images=served.images,
@@ -291,6 +292,7 @@ async def test_an_image_on_its_way_is_not_registered(
         source="test",
         clock=utc_now,
     )
+    storing = Storing(blobs=served.blobs, registrar=registrar)
     request = StoreRequest(
         sop_class_uid=image.sop_class_uid,
         sop_instance_uid=image.sop_instance_uid,

@@ -15,6 +15,7 @@ from medbus.gateways.collector.pace import pause
 from medbus.gateways.collector.session import Parts, Session, wait
 from medbus.gateways.collector.settings import Settings
 from medbus.gateways.collector.source import Source, sources
+from medbus.gateways.dicom.registrar import Registrar
 from medbus.gateways.dicom.storing import Storing
 from medbus.gateways.grants import Grants, utc_now
 from medbus.gateways.quota import Quota
@@ -110,22 +111,24 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         Grants(bus, timeout=settings.decision_timeout, known=await database.positions()) as grants,
     ):
         images = ImageReader(database)
+        registrar = Registrar(
+            bus=bus,
+            blobs=blobs,
+            images=images,
+            database=database,
+            quota=Quota(bus, database),
+            source=settings.source,
+            clock=utc_now,
+            publish_timeout=settings.publish_timeout,
+        )
         yield Parts(
             bus=bus,
             database=database,
             images=images,
             directory=DirectoryReader(database),
             grants=grants,
-            storing=Storing(
-                bus=bus,
-                blobs=blobs,
-                images=images,
-                database=database,
-                quota=Quota(bus, database),
-                source=settings.source,
-                clock=utc_now,
-                publish_timeout=settings.publish_timeout,
-            ),
+            registrar=registrar,
+            storing=Storing(blobs=blobs, registrar=registrar),
         )
 
 

@@ -14,6 +14,7 @@ from medbus.gateways.collector.memory import Memory
 from medbus.gateways.collector.source import Source
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.presentation import Service
+from medbus.gateways.dicom.registrar import Registrar
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Postponed, Refused, Unanswerable
 from medbus.gateways.dicom.storing import StoreRequest, Storing
 from medbus.gateways.grants import Grants, Rejected, Undecided, utc_now
@@ -38,6 +39,7 @@ class Parts:
     images: ImageReader
     directory: DirectoryReader
     grants: Grants
+    registrar: Registrar
     storing: Storing
 
 
@@ -105,7 +107,7 @@ class Session:
 
     async def known(self, sop_instance_uid: str) -> Blob | None:
         """What is registered under a UID."""
-        acknowledged = self.parts.storing.acknowledged(sop_instance_uid)
+        acknowledged = self.parts.registrar.acknowledged(sop_instance_uid)
         if acknowledged is not None:
             return acknowledged.blob
         try:

@@ -16,8 +16,8 @@ from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.identifier import Encoded
 from medbus.gateways.dicom.outgoing import Address, Connector, Unreachable
 from medbus.gateways.dicom.presentation import STORAGE_COMMITMENT_INSTANCE, Service
+from medbus.gateways.dicom.registrar import Registrar
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused
-from medbus.gateways.dicom.storing import Storing
 from medbus.gateways.grants import Grant
 from medbus.projections.database import Database
 from medbus.projections.directory import DirectoryReader
@@ -62,7 +62,7 @@ class Committing:
     title. A requester without an address gets it on the association of its request, if that still stands.
 
     Args:
-        storing: knows what this gateway acknowledged last.
+        registrar: knows what this gateway acknowledged last.
         images: the image catalog.
         directory: knows the requester's address.
         database: tells how far the catalogs have come.
@@ -76,7 +76,7 @@ class Committing:
     def __init__(
         self,
         *,
-        storing: Storing,
+        registrar: Registrar,
         images: ImageReader,
         directory: DirectoryReader,
         database: Database,
@@ -86,7 +86,7 @@ class Committing:
         retry_after: Sequence[float] = RETRY_AFTER,
         catch_up: float = CATCH_UP_SECONDS,
     ) -> None:
-        self._storing = storing
+        self._registrar = registrar
         self._images = images
         self._directory = directory
         self._database = database
@@ -215,7 +215,7 @@ class Committing:
     async def _wait_for_catalog(self, references: Sequence[Reference]) -> None:
         last: dict[Partition, Position] = {}
         for reference in references:
-            mine = self._storing.acknowledged(reference.sop_instance_uid)
+            mine = self._registrar.acknowledged(reference.sop_instance_uid)
             if (
                 mine is not None
                 and mine.position.offset >= last.get(mine.position.partition, mine.position).offset

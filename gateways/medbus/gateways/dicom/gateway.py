@@ -18,6 +18,7 @@ from medbus.gateways.dicom.network.turns import Turns
 from medbus.gateways.dicom.outgoing import Connector
 from medbus.gateways.dicom.pynetdicom.acceptor import Acceptor as ThreadedAcceptor
 from medbus.gateways.dicom.pynetdicom.connector import PynetdicomConnector
+from medbus.gateways.dicom.registrar import Registrar
 from medbus.gateways.dicom.retrieving import Retrieving
 from medbus.gateways.dicom.service import DicomService
 from medbus.gateways.dicom.settings import Settings
@@ -161,7 +162,7 @@ def _service(
     connector: Connector,
 ) -> DicomService:
     images, directory = ImageReader(database), DirectoryReader(database)
-    storing = Storing(
+    registrar = Registrar(
         bus=bus,
         blobs=blobs,
         images=images,
@@ -173,7 +174,7 @@ def _service(
     )
     return DicomService(
         grants=grants,
-        storing=storing,
+        storing=Storing(blobs=blobs, registrar=registrar),
         finding=Finding(images=images, ae_title=settings.ae_title),
         retrieving=Retrieving(
             bus=bus,
@@ -186,7 +187,7 @@ def _service(
             clock=utc_now,
         ),
         committing=Committing(
-            storing=storing,
+            registrar=registrar,
             images=images,
             directory=directory,
             database=database,

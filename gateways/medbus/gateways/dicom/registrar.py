@@ -61,7 +61,6 @@ class Registrar:
         source: names this process in events.
         clock: the time.
         publish_timeout: seconds to wait for the log.
-        recent: how many images to remember for the time until the catalog shows them.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class Registrar:
         source: str,
         clock: Clock,
         publish_timeout: float = PUBLISH_TIMEOUT,
-        recent: int = RECENT_IMAGES,
     ) -> None:
         self._bus = bus
         self._blobs = blobs
@@ -86,7 +84,6 @@ class Registrar:
         self._clock = clock
         self._publish_timeout = publish_timeout
         self._recent: OrderedDict[str, Acknowledged] = OrderedDict()
-        self._recent_limit = recent
         self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def acknowledged(self, sop_instance_uid: str) -> Acknowledged | None:
@@ -218,7 +215,7 @@ class Registrar:
 
     def _remember(self, sop_instance_uid: str, image: Acknowledged) -> None:
         self._recent[sop_instance_uid] = image
-        while len(self._recent) > self._recent_limit:
+        while len(self._recent) > RECENT_IMAGES:
             self._recent.popitem(last=False)
 
     @asynccontextmanager

@@ -5,24 +5,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from medbus.blobs import BlobError, BlobStore, Writer
-from medbus.bus import Bus
 from medbus.gateways.dicom.conversation import Conversation
 from medbus.gateways.dicom.dataset import Head, HeadScanner, UnreadableDataSet
 from medbus.gateways.dicom.presentation import Service
-from medbus.gateways.dicom.registrar import (
-    PUBLISH_TIMEOUT,
-    RECENT_IMAGES,
-    Acknowledged,
-    Registrar,
-    blobs_failed,
-    check_scope,
-    unreadable,
-)
+from medbus.gateways.dicom.registrar import Registrar, blobs_failed, check_scope, unreadable
 from medbus.gateways.dicom.status import SUCCESS, Code, Outcome, Refused
-from medbus.gateways.grants import Clock, Grant
-from medbus.gateways.quota import Quota
-from medbus.projections.database import Database
-from medbus.projections.images import ImageReader
+from medbus.gateways.grants import Grant
 from medbus.schemas.events import Blob
 
 Buffer = bytes | bytearray | memoryview
@@ -53,46 +41,13 @@ class Storing:
     """Stores images: an image is durable and on the log before it counts as stored.
 
     Args:
-        bus: the log.
         blobs: where data sets are kept.
-        images: the image catalog.
-        database: tells how far the catalog has come.
-        quota: the room of contracts, for all conversations together.
-        source: names this gateway in events.
-        clock: the time.
-        publish_timeout: seconds to wait for the log.
-        recent: how many images to remember for the time until the catalog shows them.
+        registrar: puts images on the log.
     """
 
-    def __init__(
-        self,
-        *,
-        bus: Bus,
-        blobs: BlobStore,
-        images: ImageReader,
-        database: Database,
-        quota: Quota,
-        source: str,
-        clock: Clock,
-        publish_timeout: float = PUBLISH_TIMEOUT,
-        recent: int = RECENT_IMAGES,
-    ) -> None:
+    def __init__(self, *, blobs: BlobStore, registrar: Registrar) -> None:
         self._blobs = blobs
-        self._registrar = Registrar(
-            bus=bus,
-            blobs=blobs,
-            images=images,
-            database=database,
-            quota=quota,
-            source=source,
-            clock=clock,
-            publish_timeout=publish_timeout,
-            recent=recent,
-        )
-
-    def acknowledged(self, sop_instance_uid: str) -> Acknowledged | None:
-        """What this gateway remembers of an image; the catalog knows the rest."""
-        return self._registrar.acknowledged(sop_instance_uid)
+        self._registrar = registrar
 
     async def store(
         self, conversation: Conversation, request: StoreRequest, chunks: AsyncIterator[Buffer]
