@@ -17,7 +17,7 @@ import psutil
 from medbus.compose.cli.options import installation
 from medbus.compose.cli.subscriber import carry_out
 from medbus.compose.home import Home, NotRunning, ServiceStatus
-from medbus.compose.service import kind
+from medbus.compose.service import COLLECTOR, PROCESSING, RESULTS, SERVER, kind
 from medbus.compose.settings import Settings
 from medbus.gateways.dicom.client import Peer
 from medbus.schemas.events import Terms
@@ -43,7 +43,7 @@ class RunningService:
             "MEDBUS_DICOM_WORKERS": "2",
             "MEDBUS_HTTP_PORT": "0",
             # What most tests do without: it takes long to start.
-            "MEDBUS_WITHOUT": "processing, processing-server, results, collector",
+            "MEDBUS_WITHOUT": ", ".join((PROCESSING, SERVER, RESULTS, COLLECTOR)),
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -13,12 +13,14 @@ from tests.compose.commands import command
 
 from medbus.compose.cli.explaining import bounds
 from medbus.compose.cli.sending import Sent
-from medbus.compose.cli.several import SeveralValues, spread
+from medbus.compose.cli.several import spread
 from medbus.streams.processing.asked import GENERAL
 from medbus.streams.processing.pixels.catalogue import OPERATIONS
 
 NOWHERE = ("--url", "http://127.0.0.1:1")
 UID = "1.2.840.1"
+
+SEVERAL = {"--image", "--series", "--study", "--file", "--mask-image", "--mask-series", "--mask-file", "--to"}
 
 
 def test_all_types_are_listed(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_without_a_gateway_it_says_how_to_name_one(tmp_path: Path, monkeypatch: 
 def test_options_take_several_values_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a=b").touch()
-    several = SeveralValues.SEVERAL
+    several = SEVERAL
     for words, expected in (
         ("gaussian sigma=2 --image 1.2 1.3 --wait", "gaussian sigma=2 --image 1.2 --image 1.3 --wait"),
         ("gaussian --image 1.2 1.3 sigma=2 x", "gaussian --image 1.2 --image 1.3 sigma=2 x"),
@@ -118,7 +120,7 @@ def test_options_take_several_values_in_a_row(tmp_path: Path, monkeypatch: pytes
 
 @given(st.lists(st.sampled_from(["--image", "--to", "--wait", "--", "1.2", "a", "sigma=2", ""])))
 def test_words_are_never_lost_and_spreading_is_once_and_for_all(words: list[str]) -> None:
-    several = SeveralValues.SEVERAL
+    several = SEVERAL
     done = spread(words, several)
     assert [each for each in done if each not in several] == [each for each in words if each not in several]
     assert spread(done, several) == done

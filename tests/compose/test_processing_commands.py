@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,10 +38,7 @@ PRICES = (
 @pytest.fixture(scope="module")
 def port() -> int:
     """Where D-hospital's workstation listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return dcmtk.free_port()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from medbus.compose.cli.exchange import why
 from medbus.compose.cli.subscriber import carry_out
 from medbus.compose.cli.up import tell_component
 from medbus.compose.demo_fees import TARIFF, set_prices, show_fees
-from medbus.compose.service import Service
+from medbus.compose.service import COLLECTOR, PROCESSING, RESULTS, SERVER, Service
 from medbus.compose.settings import Settings
 from medbus.gateways.dicom.client import DicomFile, Peer, fetch, find_files, send
 from medbus.gateways.dicom.client.files import open_file
@@ -58,7 +58,7 @@ D_AE_TITLE = "D_WS1"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 MANY = 100_000
 WAIT_SECONDS = 30.0
-NOT_SHOWN = "processing, processing-server, results, collector"
+NOT_SHOWN = ", ".join((PROCESSING, SERVER, RESULTS, COLLECTOR))
 """Components that would only take time to start."""
 
 

@@ -56,8 +56,8 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{1,60}$",
         description="What they are called, with a number behind it; else as the host is.",
     )
-    processing_cores: int = Field(
-        os.cpu_count() or 1, ge=1, le=256, description="With how many processes each of them computes."
+    processing_cores: int | None = Field(
+        None, ge=1, le=256, description="With how many processes each of them computes; one for each core."
     )
     processing_memory: int = Field(
         1024**3, ge=256 * 1024**2, description="Bytes of memory that each of them may use."

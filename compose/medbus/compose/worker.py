@@ -39,6 +39,7 @@ from medbus.schemas.errors import MedbusError, SettingsError
 
 if TYPE_CHECKING:
     from medbus.gateways.collector import Settings as CollectorSettings
+    from medbus.streams.processing.serving.service import Settings as ServerSettings
 
 log = logging.getLogger("medbus.worker")
 
@@ -109,17 +110,31 @@ async def processing_server(settings: Settings, name: str, ready: Ready, stop: a
     from medbus.streams.processing.serving import service as serving
 
     number = re.search(r"\d+$", name)
-    worker = serving.Settings(
+    called = f"{settings.processing_name or socket.gethostname()}-{number[0] if number else 1}"
+    worker = server_settings(settings, called, member(settings, name))
+    await serving.run(worker, stop=stop, ready=lambda: ready(""))
+
+
+def server_settings(settings: Settings, name: str, member: str) -> "ServerSettings":
+    """What a processing server needs to know.
+
+    Args:
+        settings: of the installation.
+        name: of the server.
+        member: its identity in the group of all servers.
+    """
+    from medbus.streams.processing.serving.service import Settings as ServerSettings
+
+    return ServerSettings(
         bootstrap=kafka(settings),
         prefix=settings.prefix,
         database=settings.database_url,
         blobs=settings.blobs_url,
-        name=f"{settings.processing_name or socket.gethostname()}-{number[0] if number else 1}",
-        member=member(settings, name),
+        name=name,
+        member=member,
         cores=settings.processing_cores,
         memory=settings.processing_memory,
     )
-    await serving.run(worker, stop=stop, ready=lambda: ready(""))
 
 
 async def results(settings: Settings, name: str, ready: Ready, stop: asyncio.Event) -> None:

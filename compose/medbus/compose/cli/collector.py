@@ -9,7 +9,6 @@ import typer
 
 from medbus.compose.cli import console
 from medbus.compose.cli.options import HomeOption, JsonOption, KafkaOption, installation
-from medbus.compose.worker import collector_settings
 
 if TYPE_CHECKING:
     from medbus.gateways import collector as gateway
@@ -41,6 +40,8 @@ def collector(
         medbus collector --once
         medbus collector --once --subscriber A-hospital --json
     """
+    from medbus.compose.worker import collector_settings
+
     settings = installation(home, kafka)
     chosen = collector_settings(
         settings.model_copy(update={"collector_netrc": netrc or settings.collector_netrc})

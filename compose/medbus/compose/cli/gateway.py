@@ -14,6 +14,7 @@ import typer
 from medbus.compose import settings as compose
 from medbus.compose.cli import console
 from medbus.compose.home import Home, NotRunning
+from medbus.compose.kafka.settings import WILDCARDS
 from medbus.schemas.errors import MedbusError, SettingsError
 
 T = TypeVar("T")
@@ -230,8 +231,8 @@ def _here(home: Path | None) -> str:
             f"No HTTP gateway runs on {folder}.",
             "Name one with --url, or the home of a service that runs here with --home.",
         )
-    everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    host = everywhere.get(host.strip("[]"), host.strip("[]"))
+    host = host.strip("[]") or "127.0.0.1"
+    host = WILDCARDS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -25,8 +25,6 @@ from medbus.schemas.errors import MedbusError, SettingsError
 from medbus.schemas.events import Meta, Money, PaymentReceived
 from medbus.schemas.payment import MANUAL, MAX_NOTE, MAX_REFERENCE, payment_id
 
-"""The most characters, as for payments that are reported over HTTP."""
-
 app = typer.Typer(help="Payments: record and show them.", no_args_is_help=True)
 
 

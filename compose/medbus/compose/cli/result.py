@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 import typer
 
 from medbus.compose.cli import console, fetching, gateway
 from medbus.compose.cli.gateway import CaOption, TokenFileOption, UrlOption
 from medbus.compose.cli.job import Job, Jobs, Result
-from medbus.compose.cli.options import HomeOption, JsonOption
+from medbus.compose.cli.options import HomeOption, JsonOption, LimitOption
 
 app = typer.Typer(help="Requests for processing, and their results.", no_args_is_help=True)
 
@@ -20,7 +21,7 @@ PAGE = 1000
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: LimitOption = 1000,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     ca: CaOption = None,
@@ -70,7 +71,7 @@ def show(
         job = fetching.show(opened, request)
         results = list(fetching.results(opened, request))
     if json:
-        console.as_json({**_document(job), "results": results})
+        console.as_json({**msgspec.structs.asdict(job), "results": results})
         return
     tell(job)
     if results:
@@ -182,9 +183,3 @@ def _jobs(opened: gateway.Gateway, limit: int) -> list[Job]:
             break
         query = {"before": page.next}
     return found[:limit]
-
-
-def _document(job: Job) -> dict[str, object]:
-    import msgspec
-
-    return msgspec.structs.asdict(job)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from typer.core import TyperCommand
 
@@ -11,15 +11,12 @@ _ASSIGNMENT = re.compile(r"[A-Za-z][A-Za-z0-9-]*=.*", re.DOTALL)
 
 
 class SeveralValues(TyperCommand):
-    """Its options of SEVERAL take all words that follow, up to the next option or NAME=VALUE."""
-
-    SEVERAL: ClassVar[frozenset[str]] = frozenset(
-        {"--image", "--series", "--study", "--file", "--mask-image", "--mask-series", "--mask-file", "--to"}
-    )
+    """Its options that may be repeated take all words that follow, up to the next option or NAME=VALUE."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments."""
-        return super().parse_args(ctx, spread(args, self.SEVERAL))
+        several = {word for each in self.params if getattr(each, "multiple", False) for word in each.opts}
+        return super().parse_args(ctx, spread(args, several))
 
 
 def spread(words: Sequence[str], several: Collection[str]) -> list[str]:

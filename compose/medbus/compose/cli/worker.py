@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medbus.compose.cli import console
-from medbus.compose.cli.options import HomeOption, KafkaOption, bootstrap, installation, size
-from medbus.schemas.errors import SettingsError
+from medbus.compose.cli.options import HomeOption, KafkaOption, installation, size
 
 if TYPE_CHECKING:
     from medbus.streams.processing.serving import service as serving
@@ -30,7 +29,9 @@ def processing(
         int | None,
         typer.Option(min=1, help="With how many processes it computes; one for each core by default."),
     ] = None,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="How much memory pixels may take.")] = "1GiB",
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="How much memory pixels may take; 1GiB by default.")
+    ] = None,
     home: HomeOption = None,
     kafka: KafkaOption = None,
 ) -> None:
@@ -44,23 +45,14 @@ def processing(
         medbus worker processing --name 500-2 --cores 4 --memory 2GiB --kafka kafka:9092
     """
     from medbus.compose import logs
-    from medbus.streams.processing.serving import service as serving
+    from medbus.compose.worker import server_settings
 
-    settings = installation(home, kafka)
-    logs.configure(settings.log_level)
-    if not name.strip():
-        raise SettingsError("A server needs a name.", "Give one with --name, as 500-1.")
-    chosen = serving.Settings(
-        bootstrap=bootstrap(settings),
-        prefix=settings.prefix,
-        database=settings.database_url,
-        blobs=settings.blobs_url,
-        name=name.strip(),
-        member=f"processing-server-{name.strip()}",
-        cores=cores,
-        memory=size(memory),
+    chosen = {"processing_cores": cores, "processing_memory": None if memory is None else size(memory)}
+    settings = installation(home, kafka).model_copy(
+        update={option: value for option, value in chosen.items() if value is not None}
     )
-    console.run(_serve(chosen))
+    logs.configure(settings.log_level)
+    console.run(_serve(server_settings(settings, name, f"processing-server-{name}")))
 
 
 async def _serve(settings: "serving.Settings") -> None:
